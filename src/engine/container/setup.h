@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "config/config.h"
+#include "engine/engine.h"
+#include "util/error.h"
+
+/*
+ * What the instance's first process builds for itself, in its new namespaces, before it executes init: the parts of
+ * child.c's table of steps. All of it works on `struct bv_setup`. The process is single-threaded and a copy of the
+ * monitor, so it may use the heap; it must not touch the monitor's log file lock or run directory.
+ */
+struct bv_setup {
+	const struct bv_run *run;
+	const struct bv_config *config;
+	int userns_fd;       /* for MOUNT_ATTR_IDMAP, -1 without id maps */
+	bool has_rootfs;     /* false: the host's root is shared, nothing is pivoted */
+	int root;            /* fd of the rootfs' top directory (a detached mount until bv_setup_pivot) */
+	int host_proc;       /* O_PATH fd of the host's /proc, for safe reads; -1 */
+	uint64_t caps_keep;
+	/* ptys made inside, to be sent to the monitor */
+	int console;         /* master, -1 */
+	int ttys[BV_TTYS_MAX];
+	unsigned int n_ttys;
+	int console_slave;   /* the slave by TIOCGPTPEER: init's stdin, stdout, stderr; -1 */
+	char container_ttys[BV_TTYS_MAX * 8]; /* value of $container_ttys: "pts/1 pts/2" */
+};
+
+/* ---- mounts.c ---- */
+
+/*
+ * The whole mount tree of the caller becomes private (slave first, so that nothing leaks out), the storage is mounted,
+ * lxc.rootfs.options and the id map are applied: afterwards `root` is the fd of the rootfs as a mount that is attached
+ * at lxc.rootfs.mount (config, LXC_ROOTFS_MOUNT, or the compiled-in place) in this namespace, for hooks to see.
+ */
+int bv_setup_rootfs(struct bv_setup *s, struct bv_error *err);
+
+/* lxc.mount.fstab, then lxc.mount.entry: targets by rootat only, options and extras of facts 2.5. */
+int bv_setup_mount_entries(struct bv_setup *s, struct bv_error *err);
+
+/* pivot_root into `root` by fd (".", "."), the old root detached; chdir("/"). */
+int bv_setup_pivot(struct bv_setup *s, struct bv_error *err);
+
+/* ---- automount.c: lxc.mount.auto (facts 2.5) ---- */
+
+int bv_setup_automounts(struct bv_setup *s, struct bv_error *err);
+
+/* ---- dev.c ---- */
+
+/* With autodev: a tmpfs on /dev (detached first, then attached on a /dev that is no link), with pts and so on made. */
+int bv_setup_dev(struct bv_setup *s, struct bv_error *err);
+/* After the autodev hook: nodes (mknod, or bind from the host where that is EPERM), links, .lxc-boot-id. */
+int bv_setup_dev_nodes(struct bv_setup *s, struct bv_error *err);
+/*
+ * devpts (newinstance, max= pty.max + tty.max), ptmx, the console and lxc.tty.max ttys by TIOCGPTPEER; bind mounts on
+ * /dev/console, /dev/ttyN or below lxc.tty.dir. Fills console, ttys, console_slave, container_ttys.
+ */
+int bv_setup_ptys(struct bv_setup *s, struct bv_error *err);
+
+/* ---- fstab.c: one line of fstab as LXC extends it ---- */
+
+struct bv_mount_line {
+	char *source, *target, *type, *data;  /* owned; \040 and friends decoded; data: what the file system gets */
+	uint64_t attr_set, attr_clear;        /* MOUNT_ATTR_* */
+	unsigned long propagation;            /* MS_PRIVATE.., 0 none */
+	bool propagation_recursive;
+	bool bind, recursive, remount, move, optional, relative, create_dir, create_file;
+	char *idmap;                          /* "container" or a path, NULL */
+};
+
+/* 1: a line, 0: blank or comment, -EINVAL with the reason. */
+int bv_mount_line_parse(struct bv_mount_line *ret, const char *line, struct bv_error *err);
+void bv_mount_line_clear(struct bv_mount_line *m);
+/* Only options ("ro,nosuid,idmap=container"), for lxc.rootfs.options. */
+int bv_mount_options_parse(struct bv_mount_line *ret, const char *options, struct bv_error *err);
