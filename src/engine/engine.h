@@ -52,6 +52,29 @@ struct bv_run {
 	void *engine_data;           /* private, freed by `release` */
 };
 
+/*
+ * A command to be run inside, by bv_engine.attach. With pty_fds a pty of the instance takes the place of those of
+ * fds[]; `relay` is then called in the caller's process, as soon as the command was executed, with the pty's master and
+ * the command's pidfd: it copies until the pidfd is readable and the master has no more output (the pty has the
+ * size of the terminal that fds[] has). It closes neither. Without pty_fds it is not called.
+ */
+struct bv_engine_attach {
+	char *const *command;           /* argv; NULL: the shell that the instance's /etc/passwd has for `uid` */
+	unsigned int namespaces;        /* bits 1 << BV_NS_*; 0: all that the instance has */
+	unsigned int elevated;          /* BV_ATTACH_* of bivalve.h */
+	bool remount_sys_proc;          /* fresh /proc and /sys, where the mount namespace is not entered */
+	bool clear_env;                 /* else the caller's environment is kept */
+	char *const *keep_vars;         /* names, with clear_env; NULL-terminated or NULL */
+	char *const *set_vars;          /* K=V; NULL-terminated or NULL */
+	unsigned long personality;      /* ULONG_MAX: that of lxc.arch */
+	const char *context;            /* LSM label in place of the instance's, or NULL */
+	int64_t uid, gid;               /* inside; -1: 0 */
+	int fds[3];                     /* become 0, 1, 2 */
+	unsigned int pty_fds;           /* bits 1 << 0..2; 0: no pty */
+	int (*relay)(void *data, int master, int pidfd);
+	void *relay_data;
+};
+
 struct bv_engine {
 	const char *name; /* "container", "qemu" */
 
@@ -66,6 +89,14 @@ struct bv_engine {
 	int (*halt)(struct bv_run *run, struct bv_error *err);
 	int (*reboot)(struct bv_run *run, struct bv_error *err);
 	int (*kill)(struct bv_run *run, struct bv_error *err);
+
+	/*
+	 * Run a command inside and wait for it; `run` was rebuilt from the run directory (pid, pidfd, config, cgroup
+	 * and label are set). *exit_status: its code, or 128 + signal. A command that cannot be executed is an error
+	 * with *exit_status 127 (not found) or 126; any other error has 1. NULL: this engine cannot.
+	 */
+	int (*attach)(const struct bv_run *run, const struct bv_engine_attach *how, int *exit_status,
+		      struct bv_error *err);
 
 	/* What init's wait status says. */
 	enum bv_ending (*ending)(int wait_status);
