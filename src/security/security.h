@@ -21,19 +21,27 @@ const char *bv_cap_name(int cap); /* "net_admin"; NULL when unknown */
 
 /*
  * Set all five sets of the calling process: what is not in `keep` leaves the bounding set, ambient and inheritable are
- * empty. With `full` (uid 0 will exec) permitted and effective are `keep`. Async-signal-safe but for libcap's memory.
+ * empty, permitted and effective are what the process had of `keep`. Async-signal-safe.
  */
 int bv_caps_apply(uint64_t keep, struct bv_error *err);
+/*
+ * The same, but permitted and effective hold `until_exec` as well: what a process still needs on its way to the exec
+ * (CAP_SYS_ADMIN for a seccomp filter without no_new_privs). As no other set has it, the exec takes it away.
+ */
+int bv_caps_apply_until_exec(uint64_t keep, uint64_t until_exec, struct bv_error *err);
 
 /* ---- id maps (idmap.c) ---- */
 
-/* Overlaps, zero ranges, wrap past 2^32, missing u or g part, no mapping for 0 and init's ids. */
+/* Overlaps, zero ranges, wrap past 2^32, missing u or g part, no mapping for 0 or init's ids: each is an error. */
 int bv_idmap_check(const struct bv_config *cfg, struct bv_error *err);
-/* Write /proc/PID/uid_map and gid_map (root). The hint of an EPERM names /etc/subuid. */
+/*
+ * Write /proc/PID/uid_map and gid_map (an ordinary user's go through newuidmap and newgidmap). The hint of an EPERM
+ * names /etc/subuid.
+ */
 int bv_idmap_write(const struct bv_config *cfg, pid_t pid, struct bv_error *err);
 /* A user namespace fd with the config's maps for MOUNT_ATTR_IDMAP; a helper process is forked and reaped. */
 int bv_idmap_userns_fd(const struct bv_config *cfg, struct bv_error *err);
-/* The host id of an id inside; UINT32_MAX when it is not mapped. kind 'u' or 'g'. */
+/* The host id of an id inside; UINT32_MAX when it is not mapped. kind 'u' or 'g'. Without id maps it is the same id. */
 uint32_t bv_idmap_to_host(const struct bv_config *cfg, char kind, uint32_t ns_id);
 
 /* ---- seccomp (seccomp.c, seccomp_policy.c) ---- */
@@ -45,13 +53,18 @@ struct bv_seccomp {
 	bool wants_notify;
 };
 
+/* What lxc.seccomp.* asks for: `n` is 0 when there is no profile, or a filter is active already (allow_nesting = 0). */
+int bv_seccomp_prepare(struct bv_seccomp *ret, const struct bv_config *cfg, struct bv_error *err);
 /*
  * Read a policy file of version 1 or 2 (facts 2.7) and compile it with libseccomp for the native and the compat
  * architectures. The error names file and line. Unknown system call names are skipped with an INFO event.
  */
 int bv_seccomp_load(struct bv_seccomp *ret, const char *path, struct bv_error *err);
 int bv_seccomp_parse(struct bv_seccomp *ret, const char *text, size_t len, const char *name, struct bv_error *err);
-/* Install in the calling process; does not set no_new_privs. *notify_fd, if wanted, is the listener or -1. */
+/*
+ * Install in the calling process; does not set no_new_privs. *notify_fd is the listener of a policy with notify, else
+ * -1; with notify_fd NULL there is none, and the kernel answers ENOSYS to such calls.
+ */
 int bv_seccomp_apply(const struct bv_seccomp *sc, int *notify_fd, struct bv_error *err);
 void bv_seccomp_clear(struct bv_seccomp *sc);
 
