@@ -38,7 +38,8 @@ struct bv_run {
 	int run_dir;                 /* O_PATH fd of the run directory */
 	struct bv_cgroup *cgroup;    /* made already */
 	int share_ns[BV_NS_COUNT];   /* fds of namespaces to share, -1 */
-	bool foreground;             /* the console's peer is the caller's terminal */
+	bool foreground;             /* the caller's terminal is the console's peer, or (execute) init's own */
+	int lock;                    /* the instance's lock: the engine's processes must not keep it; -1 */
 
 	/* ---- what the engine hands back ---- */
 	pid_t pid;                   /* of init on the host (VM: of the VMM); 0 before */
@@ -47,7 +48,6 @@ struct bv_run {
 	int ttys[BV_TTYS_MAX];       /* masters of tty1.. */
 	unsigned int n_ttys;
 	struct bv_net net;           /* links that were made */
-	char halt_signal_auto;       /* init was seen to be systemd */
 	char label[256];             /* LSM label of init, "" none: attach wants it */
 	void *engine_data;           /* private, freed by `release` */
 };

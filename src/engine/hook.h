@@ -21,3 +21,6 @@ struct bv_hook_env {
  * caller's. The first that fails ends it: the error names hook, command and exit status. Fds beyond 2 are closed.
  */
 int bv_hooks_run(const struct bv_config *cfg, enum bv_hook kind, const struct bv_hook_env *env, struct bv_error *err);
+
+/* The part of the environment that comes from the config alone; strings are borrowed from it. */
+void bv_hook_env_init(struct bv_hook_env *env, const char *name, const char *config_file, const struct bv_config *cfg);

@@ -7,18 +7,19 @@
 #include "config/config.h"
 
 /*
- * The run directory: /run/bivalve/HASH/NAME (users: $XDG_RUNTIME_DIR/bivalve/..; BIVALVE_RUN overrides the root), where
- * HASH is of the real lxcpath (FNV-1a 64, hex). It has
+ * The run directory: /run/bivalve/ID/NAME (users: $XDG_RUNTIME_DIR/bivalve/..; BIVALVE_RUN overrides the root), where
+ * ID is the lxcpath's device and inode in hex, so that every spelling of one lxcpath finds the same instances. It has
  *   lock      OFD write lock: held by the monitor as long as it lives, by commands that change the instance
  *   state     lines "key value", replaced by rename at every change (what lxc-wait's inotify sees)
  *   config    the effective configuration of the run, 0600
  *   command   the monitor's socket, 0600
- *   cgroup, net   where they are, for the clean-up (cgroup.h, net.h)
  * Everything that a listing, a stop or a clean-up needs is here; nobody has to ask the monitor.
  */
+enum { BV_RUN_PATH_MAX = 256 };
+
 struct bv_rundir {
-	int fd;         /* O_PATH of RUN/NAME, or -1: there is none, so the instance is stopped */
-	char path[160]; /* for the socket's address */
+	int fd;                     /* O_PATH of RUN/NAME, or -1: there is none, so the instance is stopped */
+	char path[BV_RUN_PATH_MAX];
 };
 
 /* The state file. Missing keys are 0. */
@@ -29,12 +30,18 @@ struct bv_run_state {
 	bool survives_monitor;              /* lxc.monitor.signal.pdeath = 0 */
 	bool ephemeral;
 	unsigned int ttys;
+	int exit_status;                    /* wait status of init, once it ended */
 	char engine[48];
 	char label[256];
+	char *cgroup, *net;                 /* bv_cgroup_describe() and bv_net_describe(); owned, NULL when empty */
 };
 
-/* RUN/HASH for a lxcpath; -ENAMETOOLONG. Nothing is made. */
+void bv_run_state_clear(struct bv_run_state *st);
+
+/* RUN/ID for a lxcpath; -ENAMETOOLONG. Nothing is made. */
 int bv_rundir_parent(const char *lxcpath, char *buf, size_t size, struct bv_error *err);
+/* Make RUN/ID, for somebody who wants to watch it. */
+int bv_rundir_make_parent(const char *path, struct bv_error *err);
 
 /* Open what is there: fd is -1 when there is none. */
 int bv_rundir_open(struct bv_rundir *rd, const char *lxcpath, const char *name, struct bv_error *err);
@@ -43,10 +50,10 @@ int bv_rundir_lock(struct bv_rundir *rd, const char *lxcpath, const char *name, 
 /* Is the lock held by anybody? Takes nothing. 1, 0 or -errno. */
 int bv_rundir_is_locked(const struct bv_rundir *rd);
 /* Remove the directory and all in it; the caller holds the lock. */
-int bv_rundir_remove(struct bv_rundir *rd, const char *lxcpath, const char *name);
+int bv_rundir_remove(struct bv_rundir *rd);
 void bv_rundir_close(struct bv_rundir *rd);
 
-/* -ENOENT: no state. */
+/* -ENOENT: no state. The caller clears `ret`. */
 int bv_run_state_read(const struct bv_rundir *rd, struct bv_run_state *ret);
 int bv_run_state_write(const struct bv_rundir *rd, const struct bv_run_state *st, struct bv_error *err);
 

@@ -39,6 +39,12 @@ struct bv_setup {
  */
 int bv_setup_rootfs(struct bv_setup *s, struct bv_error *err);
 
+/*
+ * In the monitor, for a config with id maps: the rootfs as a detached mount with the ids of `userns_fd` mapped, to be
+ * handed to the child as `root` before bv_setup_rootfs. fd, or -ENOENT when the config has no rootfs.
+ */
+int bv_setup_mapped_rootfs(const struct bv_config *cfg, int userns_fd, struct bv_error *err);
+
 /* lxc.mount.fstab, then lxc.mount.entry: targets by rootat only, options and extras of facts 2.5. */
 int bv_setup_mount_entries(struct bv_setup *s, struct bv_error *err);
 

@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "engine/container/container.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "engine/container/attach.h"
+#include "engine/container/process.h"
+#include "rootfs/storage.h"
+#include "sys/kernel.h"
+#include "util/cleanup.h"
+#include "util/file.h"
+#include "util/log.h"
+#include "util/str.h"
+
+#define NS_BIT(ns) (1U << (ns))
+
+static struct container *data_of(const struct bv_run *run)
+{
+	return run->engine_data;
+}
+
+/* ---- prepare ---- */
+
+/* Which namespaces are new: all but time (only with an offset) and user (only with id maps), or what the keys say. */
+static unsigned int choose_namespaces(const struct bv_run *run)
+{
+	const struct bv_config *cfg = run->config;
+	unsigned int ns = (NS_BIT(BV_NS_COUNT) - 1) & ~NS_BIT(BV_NS_USER) & ~NS_BIT(BV_NS_TIME);
+
+	if (cfg->ns_clone_set)
+		ns = cfg->ns_clone;
+	else if (cfg->ns_keep_set)
+		ns &= ~cfg->ns_keep;
+	if (cfg->n_idmaps && !(cfg->ns_keep_set && (cfg->ns_keep & NS_BIT(BV_NS_USER))))
+		ns |= NS_BIT(BV_NS_USER);
+	if (cfg->time_boot_set || cfg->time_monotonic_set)
+		ns |= NS_BIT(BV_NS_TIME);
+	if (!bv_net_wants_namespace(cfg))
+		ns &= ~NS_BIT(BV_NS_NET);
+	for (int i = 0; i < BV_NS_COUNT; i++)
+		if (run->share_ns[i] >= 0)
+			ns &= ~NS_BIT(i);
+	/* Mounts are ours to make, always: without this the host's tree would be changed. */
+	return ns | NS_BIT(BV_NS_MNT);
+}
+
+static bool has_links(const struct bv_config *cfg)
+{
+	for (size_t i = 0; i < cfg->n_nics; i++)
+		if (cfg->nics[i].type != BV_NET_EMPTY && cfg->nics[i].type != BV_NET_NONE)
+			return true;
+	return false;
+}
+
+static void free_container(struct container *c)
+{
+	if (!c)
+		return;
+	close_fd(&c->sync);
+	close_fd(&c->own_pidns);
+	bv_seccomp_clear(&c->seccomp);
+	free(c->label);
+	free(c);
+}
+
+static int prepare(void *ctx, struct bv_error *err)
+{
+	struct bv_run *run = ctx;
+	const struct bv_config *cfg = run->config;
+	struct container *c = calloc(1, sizeof(*c));
+	if (!c)
+		return bv_fail(err, ENOMEM, "out of memory");
+	c->sync = c->own_pidns = -1;
+	run->engine_data = c;
+
+	c->ns = choose_namespaces(run);
+	c->has_links = (c->ns & NS_BIT(BV_NS_NET)) && has_links(cfg);
+	int r = bv_caps_resolve(cfg, &c->caps_keep, err);
+	if (r == 0 && (c->ns & NS_BIT(BV_NS_USER)))
+		r = bv_idmap_check(cfg, err);
+	if (r == 0 && cfg->seccomp_profile) {
+		r = bv_seccomp_load(&c->seccomp, cfg->seccomp_profile, err);
+		c->has_seccomp = r == 0;
+	}
+	if (r == 0)
+		r = bv_lsm_prepare(cfg, run->name, run->lxcpath, &c->label, err);
+	if (r == 0 && c->has_links)
+		r = bv_net_plan(&run->net, cfg, err);
+	if (r < 0) {
+		free_container(c);
+		run->engine_data = NULL;
+		return r;
+	}
+	if (c->label)
+		snprintf(run->label, sizeof(run->label), "%s", c->label);
+	return 0;
+}
+
+static void release(struct bv_run *run)
+{
+	free_container(data_of(run));
+	run->engine_data = NULL;
+	close_fd(&run->pidfd);
+	close_fd(&run->console);
+	for (unsigned int i = 0; i < run->n_ttys; i++)
+		close_fd(&run->ttys[i]);
+	run->n_ttys = 0;
+	bv_net_clear(&run->net);
+}
+
+static void undo_prepare(void *ctx)
+{
+	struct bv_run *run = ctx;
+	bv_lsm_release(run->config, run->name, run->lxcpath);
+	release(run);
+}
+
+/* ---- spawn ---- */
+
+/* Flags for the clone; cgroup and time namespaces are left to the child, which first has to be where they begin. */
+static uint64_t clone_flags(const struct container *c)
+{
+	uint64_t flags = 0;
+	for (int i = 0; i < BV_NS_COUNT; i++)
+		if ((c->ns & NS_BIT(i)) && i != BV_NS_CGROUP && i != BV_NS_TIME)
+			flags |= (uint64_t)(unsigned int)bv_ns_clone_flag(i);
+	return flags;
+}
+
+/* clone3, or clone where the kernel (before 5.3) or a filter does not know it. *born_inside: it is in its v2 cgroup. */
+static pid_t clone_child(const struct bv_run *run, uint64_t flags, int *pidfd, bool *born_inside)
+{
+	int cgroup_fd = bv_cgroup_clone_fd(run->cgroup);
+	struct clone_args args = {
+		.flags = flags | CLONE_PIDFD | (cgroup_fd >= 0 ? CLONE_INTO_CGROUP : 0),
+		.pidfd = (uintptr_t)pidfd,
+		.exit_signal = SIGCHLD,
+		.cgroup = cgroup_fd >= 0 ? (uint64_t)cgroup_fd : 0,
+	};
+
+	*born_inside = cgroup_fd >= 0;
+	pid_t pid = bv_clone3(&args, sizeof(args));
+	if (pid == -ENOSYS || pid == -EINVAL || pid == -E2BIG) {
+		*born_inside = false;
+		pid = (pid_t)syscall(SYS_clone, flags | CLONE_PIDFD | SIGCHLD, NULL, pidfd, NULL, NULL);
+		if (pid < 0)
+			pid = -errno;
+	}
+	return pid;
+}
+
+static int enter_shared_pidns(struct bv_run *run, struct container *c, struct bv_error *err)
+{
+	if (run->share_ns[BV_NS_PID] < 0)
+		return 0;
+	c->own_pidns = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+	if (c->own_pidns < 0 || setns(run->share_ns[BV_NS_PID], CLONE_NEWPID) < 0)
+		return bv_fail_errno(err, "cannot share the pid namespace that lxc.namespace.share.pid names");
+	return 0;
+}
+
+static int spawn(void *ctx, struct bv_error *err)
+{
+	struct bv_run *run = ctx;
+	struct container *c = data_of(run);
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return bv_fail_errno(err, "cannot make a socket pair");
+	int r = enter_shared_pidns(run, c, err);
+	if (r < 0) {
+		close(pair[0]);
+		close(pair[1]);
+		return r;
+	}
+
+	bool born_inside;
+	pid_t pid = clone_child(run, clone_flags(c), &run->pidfd, &born_inside);
+	if (pid == 0) {
+		close(pair[0]);
+		bv_container_child(run, c, pair[1], born_inside);
+	}
+	close(pair[1]);
+	c->sync = pair[0];
+	if (c->own_pidns >= 0)
+		setns(c->own_pidns, CLONE_NEWPID);
+	if (pid < 0) {
+		errno = -pid;
+		bv_fail_errno(err, "cannot make the new namespaces");
+		close_fd(&c->sync);
+		if (pid == -ENOSPC || pid == -EUSERS)
+			return bv_hint(err, "look at /proc/sys/user/max_*_namespaces");
+		return pid;
+	}
+	run->pid = pid;
+	return 0;
+}
+
+static void undo_spawn(void *ctx)
+{
+	struct bv_run *run = ctx;
+	/* The end of the pair tells a child that still waits; the kill tells one that does not. */
+	close_fd(&data_of(run)->sync);
+	bv_pidfd_send_signal(run->pidfd, SIGKILL);
+	waitpid(run->pid, NULL, __WALL);
+	bv_cgroup_kill(run->cgroup, 2000, NULL);
+	run->pid = 0;
+}
+
+/* ---- the child's messages ---- */
+
+/* Take a message with its fds; 0 bytes (end of file) gives -EPIPE. */
+static int receive(struct bv_run *run, struct container *c, struct child_message *m, struct bv_error *err)
+{
+	int fds[BV_TTYS_MAX + 1];
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(sizeof(fds))];
+	} control;
+	struct iovec iov = { .iov_base = m, .iov_len = sizeof(*m) };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control),
+	};
+
+	ssize_t n;
+	do {
+		n = recvmsg(c->sync, &msg, MSG_CMSG_CLOEXEC);
+	} while (n < 0 && errno == EINTR);
+	if (n == 0 || (n < 0 && errno == ECONNRESET))
+		return -EPIPE;
+	if (n != (ssize_t)sizeof(*m))
+		return bv_fail(err, EPROTO, "the container's first process sent something else than was expected");
+
+	size_t got = 0;
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+	if (cmsg && cmsg->cmsg_level == SOL_SOCKET && cmsg->cmsg_type == SCM_RIGHTS) {
+		got = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		memcpy(fds, CMSG_DATA(cmsg), got * sizeof(int));
+	}
+	if (m->kind == CHILD_FAILED) {
+		m->err.what[sizeof(m->err.what) - 1] = m->err.hint[sizeof(m->err.hint) - 1] = '\0';
+		if (err)
+			*err = m->err;
+		return -m->err.code;
+	}
+	size_t i = 0;
+	if (m->has_console && i < got)
+		run->console = fds[i++];
+	for (run->n_ttys = 0; run->n_ttys < m->n_ttys && i < got; run->n_ttys++)
+		run->ttys[run->n_ttys] = fds[i++];
+	return 0;
+}
+
+/* The child is gone without a word: say how it died. */
+static int child_died(struct bv_run *run, struct bv_error *err)
+{
+	siginfo_t info = { 0 };
+	if (waitid(P_PIDFD, (id_t)run->pidfd, &info, WEXITED | WNOWAIT | __WALL) == 0 && info.si_code != CLD_EXITED)
+		return bv_fail(err, ECHILD, "the container's first process was killed by signal %d before init ran",
+			       info.si_status);
+	return bv_fail(err, ECHILD, "the container's first process ended before init ran");
+}
+
+static int send_token(struct container *c, char token, int fd, struct bv_error *err)
+{
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	struct iovec iov = { .iov_base = &token, .iov_len = 1 };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (fd >= 0) {
+		msg.msg_control = &control;
+		msg.msg_controllen = sizeof(control);
+		struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+		cmsg->cmsg_level = SOL_SOCKET;
+		cmsg->cmsg_type = SCM_RIGHTS;
+		cmsg->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(cmsg), &fd, sizeof(int));
+	}
+	/* A child that failed meanwhile has said why: its message is read by the step that waits for one. */
+	if (sendmsg(c->sync, &msg, MSG_NOSIGNAL) < 0 && errno != EPIPE && errno != ECONNRESET)
+		return bv_fail_errno(err, "cannot talk to the container's first process");
+	return 0;
+}
+
+/* ---- id maps ---- */
+
+static int map_ids(void *ctx, struct bv_error *err)
+{
+	struct bv_run *run = ctx;
+	struct container *c = data_of(run);
+	if (!(c->ns & NS_BIT(BV_NS_USER)))
+		return 0;
+
+	int r = bv_idmap_write(run->config, run->pid, err);
+	if (r < 0)
+		return r;
+	/* Only here, with the right over the host's file systems, can the rootfs be mounted with mapped ids. */
+	char path[48];
+	snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)run->pid);
+	autoclose int userns = open(path, O_RDONLY | O_CLOEXEC);
+	if (userns < 0)
+		return bv_fail_errno(err, "cannot open %s", path);
+	autoclose int root = bv_setup_mapped_rootfs(run->config, userns, err);
+	if (root < 0 && root != -ENOENT)
+		return root;
+	return send_token(c, CHILD_GO_MAPPED, root, err);
+}
+
+/* ---- network ---- */
+
+static int make_links(void *ctx, struct bv_error *err)
+{
+	struct bv_run *run = ctx;
+	struct container *c = data_of(run);
+	if (!c->has_links)
+		return 0;
+
+	int r = bv_net_attach(&run->net, run->config, run->pid, -1, err);
+	if (r == 0)
+		r = bv_net_run_scripts(&run->net, run->config, run->name, true, err);
+	if (r == 0)
+		r = send_token(c, CHILD_GO_NETWORK, -1, err);
+	if (r < 0) {
+		bv_net_detach(&run->net, run->config, -1, NULL);
+		return r;
+	}
+	return 0;
+}
+
+static void undo_links(void *ctx)
+{
+	struct bv_run *run = ctx;
+	if (!data_of(run)->has_links)
+		return;
+	bv_net_run_scripts(&run->net, run->config, run->name, false, NULL);
+	bv_net_detach(&run->net, run->config, -1, NULL);
+}
+
+/* ---- ready, host hooks, exec ---- */
+
+static int wait_ready(void *ctx, struct bv_error *err)
+{
+	struct bv_run *run = ctx;
+	struct child_message m = { 0 };
+	int r = receive(run, data_of(run), &m, err);
+	return r == -EPIPE ? child_died(run, err) : r;
+}
+
+/* lxc.proc.FILE: dots are slashes, written to /proc/INIT/FILE. */
+static int write_proc_files(const struct bv_run *run, struct bv_error *err)
+{
+	const struct bv_pair_list *files = &run->config->proc;
+	for (size_t i = 0; i < files->n; i++) {
+		autofree char *path = bv_asprintf("/proc/%d/%s", (int)run->pid, files->v[i].name);
+		if (!path)
+			return bv_fail(err, ENOMEM, "out of memory");
+		for (char *s = path; *s; s++)
+			if (*s == '.')
+				*s = '/';
+		int r = strstr(path, "//") ? -EINVAL : bv_write_small(AT_FDCWD, path, files->v[i].value);
+		if (r < 0) {
+			errno = -r;
+			return bv_fail_errno(err, "cannot write \"%s\" to %s (lxc.proc.%s)", files->v[i].value, path,
+					     files->v[i].name);
+		}
+	}
+	return 0;
+}
+
+static int host_hooks(void *ctx, struct bv_error *err)
+{
+	struct bv_run *run = ctx;
+	struct bv_hook_env env;
+	bv_hook_env_init(&env, run->name, run->config_file, run->config);
+	env.pid = run->pid;
+
+	int r = bv_process_prlimits(run->config, run->pid, err);
+	if (r == 0)
+		r = write_proc_files(run, err);
+	if (r == 0)
+		r = bv_hooks_run(run->config, BV_HOOK_START_HOST, &env, err);
+	return r;
+}
+
+static int execute(void *ctx, struct bv_error *err)
+{
+	struct bv_run *run = ctx;
+	struct container *c = data_of(run);
+	int r = send_token(c, CHILD_GO_EXEC, -1, err);
+	if (r < 0)
+		return r;
+
+	struct child_message m = { 0 };
+	r = receive(run, c, &m, err);
+	if (r != -EPIPE)
+		return r < 0 ? r : bv_fail(err, EPROTO, "the container's first process sent something else than was expected");
+	/* Closed: init was executed. If it was killed on the way, the monitor sees that as the end of init. */
+	close_fd(&c->sync);
+	bv_seccomp_clear(&c->seccomp);
+	return 0;
+}
+
+static const struct bv_step steps[] = {
+	{ "prepare", prepare, undo_prepare },
+	{ "spawn", spawn, undo_spawn },
+	{ "idmap", map_ids, NULL },
+	{ "network", make_links, undo_links },
+	{ "setup", wait_ready, NULL },
+	{ "start-host", host_hooks, NULL },
+	{ "exec", execute, NULL },
+};
+
+/* ---- a running one ---- */
+
+bool bv_container_is_systemd(pid_t pid)
+{
+	char path[32];
+	autofree char *status = NULL;
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	if (bv_read_file(AT_FDCWD, path, 0, &status, NULL) < 0)
+		return false;
+	const char *blocked = strstr(status, "\nSigBlk:");
+	if (!blocked)
+		return false;
+	uint64_t mask = strtoull(blocked + strlen("\nSigBlk:"), NULL, 16);
+	return mask & (UINT64_C(1) << (SIGRTMIN + 3 - 1));
+}
+
+static int signal_init(const struct bv_run *run, int sig, struct bv_error *err)
+{
+	int r = bv_pidfd_send_signal(run->pidfd, sig);
+	if (r < 0) {
+		errno = -r;
+		return bv_fail_errno(err, "cannot send signal %d to init (pid %d)", sig, (int)run->pid);
+	}
+	return 0;
+}
+
+static int halt(struct bv_run *run, struct bv_error *err)
+{
+	int sig = run->config->signal_halt;
+	if (!sig)
+		sig = bv_container_is_systemd(run->pid) ? SIGRTMIN + 3 : SIGPWR;
+	return signal_init(run, sig, err);
+}
+
+static int reboot(struct bv_run *run, struct bv_error *err)
+{
+	return signal_init(run, run->config->signal_reboot ? run->config->signal_reboot : SIGINT, err);
+}
+
+static int kill_init(struct bv_run *run, struct bv_error *err)
+{
+	return signal_init(run, run->config->signal_stop ? run->config->signal_stop : SIGKILL, err);
+}
+
+/* reboot(2) inside a pid namespace ends its init with SIGHUP for a restart and SIGINT for the rest (Linux 3.4). */
+static enum bv_ending ending(int wait_status)
+{
+	return WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGHUP ? BV_END_REBOOT : BV_END_HALT;
+}
+
+static int check(const struct bv_run *run, struct bv_error *err)
+{
+	if (!run->config->rootfs_path && !run->command && !run->execute &&
+	    (!run->config->init_cmd || bv_streq(run->config->init_cmd, "/sbin/init"))) {
+		bv_fail(err, EINVAL, "%s has no lxc.rootfs.path, and /sbin/init of the host must not be started in it", run->name);
+		return bv_hint(err, "set lxc.rootfs.path, or name a command: lxc-execute -n %s -- COMMAND", run->name);
+	}
+	return 0;
+}
+
+const struct bv_engine bv_engine_container = {
+	.name = "container",
+	.check = check,
+	.steps = steps,
+	.n_steps = ARRAY_SIZE(steps),
+	.halt = halt,
+	.reboot = reboot,
+	.kill = kill_init,
+	.ending = ending,
+	.attach = bv_container_attach,
+	.release = release,
+};

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "engine/container/setup.h"
+#include "engine/engine.h"
+#include "engine/hook.h"
+#include "security/security.h"
+#include "util/error.h"
+
+/*
+ * The container engine: the monitor's side is container.c, the first process's side is child.c.
+ *
+ * They talk over one SOCK_SEQPACKET pair. The monitor sends tokens, single bytes; the child sends struct child_message,
+ * with the masters of the console and the ttys as SCM_RIGHTS. Nobody waits where nothing has to be waited for: the
+ * child takes a token only if the config makes the monitor do something for it first. The pair closes at exec, and so
+ * an end of file tells the monitor that init runs.
+ *
+ *   monitor                              child
+ *   clone3  ---------------------------> enters its cgroups
+ *   writes the id maps, mounts rootfs
+ *   CHILD_GO_MAPPED (+ rootfs fd) -----> becomes root of its user namespace      (with lxc.idmap only)
+ *   makes the links                      mounts, /dev, ptys, pivot
+ *   CHILD_GO_NETWORK ------------------> configures them                         (with links only)
+ *                    <------------------ CHILD_READY (+ console and tty fds)
+ *   start-host hooks, prlimits, ...
+ *   CHILD_GO_EXEC ---------------------> start hooks, capabilities, seccomp, exec
+ *   (end of file: it runs) <------------ CHILD_FAILED (+ struct bv_error) instead
+ */
+enum { CHILD_GO_MAPPED = 'm', CHILD_GO_NETWORK = 'n', CHILD_GO_EXEC = 'x' };
+enum { CHILD_READY = 1, CHILD_FAILED = 2 };
+
+struct child_message {
+	int kind;
+	unsigned int n_ttys;
+	bool has_console;
+	struct bv_error err;
+};
+
+/* What the monitor's steps prepare; bv_run.engine_data. */
+struct container {
+	int sync;             /* our end of the pair */
+	unsigned int ns;      /* new namespaces, bits 1 << BV_NS_* */
+	bool has_links;       /* CHILD_GO_NETWORK will come */
+	uint64_t caps_keep;
+	struct bv_seccomp seccomp;
+	bool has_seccomp;
+	char *label;          /* LSM label for init, or NULL */
+	int own_pidns;        /* while the clone is made into a shared pid namespace; -1 */
+};
+
+/* The life of the first process, up to the exec. Never returns. `sync` is its end of the pair. */
+void bv_container_child(struct bv_run *run, struct container *c, int sync, bool born_inside) __attribute__((noreturn));
+
+/*
+ * lxc-execute's pid 1: runs `argv` as pid 2 (as run->exec_uid and exec_gid, if set), passes signals on, reaps what is
+ * left to it, and exits with the command's code or 128 + signal once nothing is left. SIGTERM and SIGPWR end all,
+ * SIGKILL follows after a second. `sync` closes when pid 2 executes. Never returns.
+ */
+void bv_container_init(const struct bv_run *run, char *const *argv, char *const *env, int sync)
+	__attribute__((noreturn));
+
+/* Does the init process `pid` halt on SIGRTMIN+3, as systemd does (it blocks that signal to read it from a fd)? */
+bool bv_container_is_systemd(pid_t pid);
