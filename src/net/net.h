@@ -17,65 +17,83 @@
  * network namespace; the part inside (bv_net_configure) by the instance's first process before it drops anything.
  *
  * Speed: one RTM_NEWLINK makes a veth pair, names it, brings the host end up, enslaves it and puts the peer into the
- * namespace; nobody waits for RTM_DELLINK, the pair goes with the namespace. One netlink socket for all of a start.
+ * namespace; nobody waits for RTM_DELLINK, the pair goes with the namespace.
  */
 
-/* What became of a nic: what lxc-info, hooks, and the clean-up after a crash need. Strings are owned. */
+/* What is known of lxc.net.N.link, from one RTM_GETLINK. Not part of the description. */
+struct bv_net_parent {
+	int index;             /* 0: no parent */
+	uint32_t mtu;
+	char kind[16];         /* "bridge", "openvswitch", ..., "" for hardware */
+	bool vlan_filtering;   /* of a bridge */
+	uint16_t default_pvid;
+};
+
+/* What becomes of a nic: what lxc-info, hooks, and the clean-up after a crash need. */
 struct bv_net_link {
 	unsigned int index;   /* lxc.net.N */
 	enum bv_net_type type;
 	char host_name[16];   /* veth: the host end; phys: the name it had on the host; "" where there is none */
-	char name[16];        /* inside, "" while the kernel chooses */
+	char name[16];        /* inside: the link is made under this name, or renamed while it moves */
 	char parent[16];      /* lxc.net.N.link, "" when none */
 	uint32_t host_mtu;    /* phys: to be restored */
-	int ifindex;          /* of the link inside, once known; 0 before */
-	char temporary[16];   /* the name under which it was put into the namespace, renamed inside */
+	bool attached;        /* it was made or moved; of a plan: not yet */
+	bool openvswitch;     /* the host end was given to ovs-vsctl, which has to forget it */
+	int ifindex;          /* phys: the index it had on the host; the others: inside, once known; 0 before */
+	struct bv_net_parent parent_facts;
+	struct bv_address ipv4_gateway, ipv6_gateway; /* what `auto` came to; family 0: none */
 };
 
 struct bv_net {
 	struct bv_net_link *links;
 	size_t n;
-	int netlink; /* fd of the rtnetlink socket on the host, -1 when closed */
+	int netlink; /* the host's rtnetlink socket from plan to attach; <= 0: closed. The caller may close it after attach */
 };
 
 /* Must the instance have its own network namespace? False with a single nic of type none. */
 bool bv_net_wants_namespace(const struct bv_config *cfg);
 
 /*
- * Check what can be checked before anything is made: bridge and parent links exist, addresses and gateways make
- * sense. The error says how to make a missing bridge.
+ * Look at the host and decide all names: bridge and parent links exist (the error says how to make a missing bridge),
+ * addresses and gateways make sense, `auto` gateways become addresses. Changes nothing on the host. `net` is zeroed or
+ * cleared. To be called before the instance's first process is cloned, so that its copy of `net` serves
+ * bv_net_configure() and nothing has to be sent to it.
  */
+int bv_net_plan(struct bv_net *net, const struct bv_config *cfg, struct bv_error *err);
+
+/* bv_net_plan() without keeping the plan: can this config be started here? */
 int bv_net_check(const struct bv_config *cfg, struct bv_error *err);
 
 /*
- * Make the links and move them into the network namespace of process `pid` (whose namespace is also open as
- * `netns_fd`, may be -1). Runs no scripts. On failure what was made is taken back. A fixed lxc.net.N.veth.pair that
- * still belongs to a namespace that is going away is retried for up to one second.
+ * Make the links, each in one request and under its final name, in the network namespace of process `pid` (whose
+ * namespace is also open as `netns_fd`, may be -1), which is new and has none but lo. Plans first when `net` is empty.
+ * Runs no scripts. On failure what is on the host is taken back (what is inside goes with the namespace). A fixed
+ * lxc.net.N.veth.pair that still belongs to a namespace that is going away is retried for up to one second.
  */
 int bv_net_attach(struct bv_net *net, const struct bv_config *cfg, pid_t pid, int netns_fd, struct bv_error *err);
 
 /*
- * Inside the instance's network namespace: lo up, rename, MAC, MTU, addresses, up, gateways, in the order that LXC
- * does it (named nics first). Opens its own socket. Fills in name and ifindex.
+ * Inside the instance's network namespace: lo up, then of each nic MAC, MTU, up, addresses, gateways. Opens its own
+ * socket. Fills in ifindex. An empty `net` (the caller did not plan) does where no gateway is `auto`.
  */
 int bv_net_configure(struct bv_net *net, const struct bv_config *cfg, struct bv_error *err);
 
 /*
  * What must not wait for the namespace to die: phys nics get back their name and MTU (they are moved out of
- * `netns_fd`; with -1 the kernel has moved them already), router-mode routes and l2proxy neighbours are removed. Veth
- * pairs are left to the kernel.
+ * `netns_fd`; with -1 the kernel has moved them already), host routes and l2proxy neighbours are removed. Veth pairs
+ * are left to the kernel. All nics are tried; the error is the first failure.
  */
 int bv_net_detach(struct bv_net *net, const struct bv_config *cfg, int netns_fd, struct bv_error *err);
 
 /*
- * One line a link, "INDEX TYPE HOSTNAME NAME PARENT MTU\n" with - for empty: kept in the run directory's state, and read
- * back by the clean-up and by lxc-info. bv_net_open fills a zeroed struct.
+ * One line a link, "INDEX TYPE HOSTNAME NAME PARENT MTU IFINDEX FLAGS\n" with - for empty: kept in the run directory's
+ * state, and read back by the clean-up and by lxc-info. bv_net_open fills a zeroed struct.
  */
 char *bv_net_describe(const struct bv_net *net);
 int bv_net_open(struct bv_net *net, const char *description, struct bv_error *err);
 void bv_net_clear(struct bv_net *net);
 
-/* lxc.net.N.script.up / .down of all nics (facts 2.3: arguments by hook version). `up` false: down, errors are logged. */
+/* lxc.net.N.script.up / .down of all nics (arguments by lxc.hook.version). `up` false: down, failures are logged only. */
 int bv_net_run_scripts(const struct bv_net *net, const struct bv_config *cfg, const char *instance, bool up,
 		       struct bv_error *err);
 
