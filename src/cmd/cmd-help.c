@@ -4,8 +4,8 @@
 #include <ctype.h>
 #include <string.h>
 
-/* Column of the text and right margin of --help. */
-enum { HELP_COLUMN = 32, HELP_WIDTH = 79, USAGE_PER_LINE = 4 };
+/* Column of the text and right margin of --help; lines of a manual page. */
+enum { HELP_COLUMN = 32, HELP_WIDTH = 79, USAGE_PER_LINE = 4, MDOC_WIDTH = 75 };
 
 #define COMMON(member) offsetof(struct cmd_common, member)
 
@@ -151,9 +151,11 @@ void cmd_usage(const struct cmd *cmd, struct bv_buf *out)
 	bv_buf_putc(out, '\n');
 }
 
-/* Text for a line of mdoc: no escapes, no hyphens where minus signs are meant; a sentence. */
+/* A sentence of mdoc: short lines, no escapes, no hyphens where minus signs are meant. */
 static void add_mdoc_text(struct bv_buf *out, const char *text)
 {
+	size_t line = out->len;
+
 	for (const char *s = text; *s; s++) {
 		if (s == text)
 			bv_buf_putc(out, (char)toupper((unsigned char)*s));
@@ -161,7 +163,11 @@ static void add_mdoc_text(struct bv_buf *out, const char *text)
 			bv_buf_puts(out, "\\e");
 		else if (*s == '-' && (s[-1] == ' ' || s[-1] == '-'))
 			bv_buf_puts(out, "\\-");
-		else
+		else if (*s == ' ' && out->len - line + strcspn(s + 1, " ") > MDOC_WIDTH) {
+			/* A line that begins with a dot or quote would be a macro. */
+			bv_buf_puts(out, s[1] == '.' || s[1] == '\'' ? "\n\\&" : "\n");
+			line = out->len;
+		} else
 			bv_buf_putc(out, *s);
 	}
 	bv_buf_puts(out, ".\n");

@@ -55,8 +55,7 @@ int cmd_fail(const struct cmd_common *args, const struct bv_error *err)
 	return EXIT_FAILURE;
 }
 
-static void mistake(const struct cmd_common *args, const struct bv_error *err) __attribute__((noreturn));
-static void mistake(const struct cmd_common *args, const struct bv_error *err)
+static _Noreturn void mistake(const struct cmd_common *args, const struct bv_error *err)
 {
 	report(args, err);
 	exit(EXIT_FAILURE);
@@ -102,16 +101,14 @@ static const struct cmd_option *find_option(const struct parser *p, int code)
 	return NULL;
 }
 
-static void print_and_exit(struct bv_buf *b, int fd, int code) __attribute__((noreturn));
-static void print_and_exit(struct bv_buf *b, int fd, int code)
+static _Noreturn void print_and_exit(struct bv_buf *b, int fd, int code)
 {
 	write_fd(fd, b);
 	exit(code);
 }
 
 /* LXC prints help to stderr; a plain command (lxc-config) to stdout. */
-static void print_help(const struct parser *p, int code) __attribute__((noreturn));
-static void print_help(const struct parser *p, int code)
+static _Noreturn void print_help(const struct parser *p, int code)
 {
 	struct bv_buf b = { 0 };
 
@@ -178,13 +175,14 @@ static void store(struct parser *p, const struct cmd_option *o, const char *valu
 }
 
 /* A long option that getopt_long does not take: it is ambiguous or there is none. */
-static void unknown_long(const struct parser *p, const char *word) __attribute__((noreturn));
-static void unknown_long(const struct parser *p, const char *word)
+static _Noreturn void unknown_long(const struct parser *p, const char *word)
 {
-	const char *names[OPTIONS_MAX], *name = word + strspn(word, "-");
+	const char *names[OPTIONS_MAX], *start = word + strspn(word, "-");
+	char name[64];
 	struct bv_error err = { 0 };
 	size_t n = 0, matches = 0;
 
+	snprintf(name, sizeof(name), "%.*s", (int)strcspn(start, "="), start);
 	for (size_t i = 0; i < p->n; i++) {
 		if (!p->options[i]->help)
 			continue;
@@ -204,8 +202,7 @@ static void unknown_long(const struct parser *p, const char *word)
 }
 
 /* getopt_long returned '?' or ':' for the word in front of argv[optind]. */
-static void bad_option(const struct parser *p, int code, char **argv) __attribute__((noreturn));
-static void bad_option(const struct parser *p, int code, char **argv)
+static _Noreturn void bad_option(const struct parser *p, int code, char **argv)
 {
 	const struct cmd_option *o = optopt ? find_option(p, optopt) : NULL;
 	struct bv_error err = { 0 };
@@ -368,14 +365,16 @@ bool cmd_exists(const struct cmd_common *args, struct bv_instance *inst)
 	return false;
 }
 
-int cmd_define(struct bv_instance *inst, const struct bv_strv *defines, struct bv_error *err)
+int cmd_configure(const struct cmd_common *args, struct bv_instance *inst, const struct bv_strv *defines,
+		  struct bv_error *err)
 {
-	for (size_t i = 0; i < defines->n; i++) {
-		int r = bv_instance_set_line(inst, defines->v[i], err);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	int r = 0;
+
+	if (!args->rcfile && (defines->n == 0 || bv_instance_is_defined(inst)))
+		r = bv_instance_load_config(inst, NULL, err);
+	for (size_t i = 0; r == 0 && i < defines->n; i++)
+		r = bv_instance_set_line(inst, defines->v[i], err);
+	return r;
 }
 
 int cmd_print(const struct cmd_common *args, struct bv_buf *out)

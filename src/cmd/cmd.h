@@ -70,8 +70,7 @@ struct cmd {
 void cmd_parse(const struct cmd *cmd, int argc, char **argv, struct cmd_common *args);
 
 /* A mistake on the command line: print it with the hint to --help and exit 1. */
-void cmd_mistake(const struct cmd_common *args, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3), noreturn));
+_Noreturn void cmd_mistake(const struct cmd_common *args, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Print "program: instance: sentence" and the hint to stderr unless -q was given. Returns 1, the usual exit code. */
 int cmd_fail(const struct cmd_common *args, const struct bv_error *err);
@@ -87,8 +86,12 @@ bool cmd_exists(const struct cmd_common *args, struct bv_instance *inst);
 /* The log alone, for commands without an instance. Exits 1 when that fails. */
 void cmd_open_log(const struct cmd_common *args);
 
-/* Apply -s KEY=VAL. 0 or -errno. */
-int cmd_define(struct bv_instance *inst, const struct bv_strv *defines, struct bv_error *err);
+/*
+ * Load the configuration unless --rcfile did, and apply -s KEY=VAL. With -s an instance that has no configuration may
+ * run as well. 0 or -errno.
+ */
+int cmd_configure(const struct cmd_common *args, struct bv_instance *inst, const struct bv_strv *defines,
+		  struct bv_error *err);
 
 /* Write the buffer to stdout with one write and clear it: 0, or 1 with a message when it cannot be written. */
 int cmd_print(const struct cmd_common *args, struct bv_buf *out);

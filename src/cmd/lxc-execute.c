@@ -52,10 +52,8 @@ int main(int argc, char **argv)
 	};
 	struct bv_error err = { 0 };
 	int status = EXIT_SUCCESS;
-	int r = a.common.rcfile ? 0 : bv_instance_load_config(inst, NULL, &err);
+	int r = cmd_configure(&a.common, inst, &a.defines, &err);
 
-	if (r == 0)
-		r = cmd_define(inst, &a.defines, &err);
 	if (r == 0)
 		r = bv_instance_start(inst, &start, &status, &err);
 	bv_strv_clear(&a.defines);

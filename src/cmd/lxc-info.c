@@ -99,14 +99,14 @@ static void add_info(struct bv_buf *out, const struct info_args *a, const struct
 		add_stats(out, a, info);
 }
 
-/* 0, or 1 when the configuration cannot be read. An unknown key is only spoken of, as in LXC: scripts probe keys. */
+/* The configuration is loaded. An unknown key is only spoken of, as in LXC: scripts probe keys. */
 static int add_key(struct bv_buf *out, const struct info_args *a, struct bv_instance *inst, const char *key)
 {
 	struct bv_error err = { 0 };
 	autofree char *value = NULL;
 	int r = bv_instance_get(inst, key, &value, &err);
 
-	if (r == -ENOENT && bv_instance_is_defined(inst)) {
+	if (r == -ENOENT) {
 		if (!a->common.quiet)
 			fprintf(stderr, "%s invalid\n", key);
 		return 0;
@@ -163,13 +163,15 @@ int main(int argc, char **argv)
 		a.state = a.pid = a.ips = a.stats = true;
 
 	autoclean(bv_instance_freep) struct bv_instance *inst = cmd_open(&a.common);
+	struct bv_error err = { 0 };
 	if (!cmd_exists(&a.common, inst))
 		return EXIT_FAILURE;
+	if (a.keys.n > 0 && !a.common.rcfile && bv_instance_load_config(inst, NULL, &err) < 0)
+		return cmd_fail(&a.common, &err);
 
 	unsigned int what = (a.state ? BV_INFO_STATE : 0U) | (a.pid ? BV_INFO_PID : 0U) | (a.ips ? BV_INFO_IPS : 0U) |
 			    (a.stats ? BV_INFO_STATS | BV_INFO_LINKS : 0U);
 	struct bv_info info = { .state = BV_STOPPED };
-	struct bv_error err = { 0 };
 	int r = what && bv_instance_info(inst, what, &info, &err) < 0 ? cmd_fail(&a.common, &err) : EXIT_SUCCESS;
 
 	if (r == EXIT_SUCCESS)

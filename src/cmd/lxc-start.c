@@ -43,10 +43,8 @@ static const struct cmd command = {
 
 static int configure(struct bv_instance *inst, const struct start_args *a, struct bv_error *err)
 {
-	int r = a->common.rcfile ? 0 : bv_instance_load_config(inst, NULL, err);
+	int r = cmd_configure(&a->common, inst, &a->defines, err);
 
-	if (r == 0)
-		r = cmd_define(inst, &a->defines, err);
 	if (r == 0 && a->console)
 		r = bv_instance_set(inst, "lxc.console.path", a->console, err);
 	if (r == 0 && a->console_log)
