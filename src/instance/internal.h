@@ -37,3 +37,12 @@ int bv_create_check_partial(const struct bv_instance *inst, struct bv_error *err
 
 /* Hook environment of this instance; strings are borrowed from it. */
 void bv_instance_hook_env(const struct bv_instance *inst, struct bv_hook_env *env);
+
+/* Remove a stopped instance whose lock the caller holds (destroy.c): hook, storage, directory. No questions asked. */
+int bv_destroy_stopped(struct bv_instance *inst, struct bv_error *err);
+
+/* Open the namespaces that lxc.namespace.share names; -1 where none is. */
+int bv_shared_namespaces(const char *lxcpath, const struct bv_config *cfg, int fds[BV_NS_COUNT], struct bv_error *err);
+
+/* Free what one entry of a listing owns (list.c). */
+void bv_list_free_entry(struct bv_list_entry *entry);

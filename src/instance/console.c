@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "instance/console.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "instance/terminal.h"
+#include "util/cleanup.h"
+#include "util/file.h"
+#include "util/str.h"
+
+void bv_console_init(struct bv_console *c)
+{
+	*c = (struct bv_console){ .master = -1, .slave = -1, .log = -1, .client = -1, .in = -1, .out = -1 };
+}
+
+static int open_log(struct bv_console *c, const char *path)
+{
+	c->log = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0640);
+	struct stat st;
+	if (c->log < 0 || fstat(c->log, &st) < 0)
+		return -errno;
+	c->log_size = (uint64_t)st.st_size;
+	return 0;
+}
+
+int bv_console_open(struct bv_console *c, int master, const struct bv_config *cfg, struct bv_error *err)
+{
+	c->master = master;
+	if (master >= 0) {
+		fcntl(master, F_SETFL, O_RDWR | O_NONBLOCK);
+		c->slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	}
+	if (cfg->console_logfile && c->log < 0) {
+		int r = open_log(c, cfg->console_logfile);
+		if (r < 0) {
+			errno = -r;
+			return bv_fail_errno(err, "cannot open %s (lxc.console.logfile)", cfg->console_logfile);
+		}
+		c->log_max = cfg->console_size;
+		c->rotate = cfg->console_rotate;
+		c->log_path = cfg->console_size ? strdup(cfg->console_logfile) : NULL;
+	}
+	if (cfg->console_buffer_size && !c->ring) {
+		void *p = mmap(NULL, cfg->console_buffer_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (p == MAP_FAILED)
+			return bv_fail_errno(err, "cannot make the console's buffer (lxc.console.buffer.size)");
+		c->ring = p;
+		c->ring_size = cfg->console_buffer_size;
+	}
+	return 0;
+}
+
+/* At its limit the log is set aside as FILE.1 or begun again, as lxc.console.rotate says. */
+static void limit_log(struct bv_console *c, size_t coming)
+{
+	if (!c->log_max || c->log_size + coming <= c->log_max)
+		return;
+	if (c->rotate && c->log_path) {
+		autofree char *old = bv_asprintf("%s.1", c->log_path);
+		if (old && rename(c->log_path, old) == 0) {
+			close_fd(&c->log);
+			open_log(c, c->log_path);
+			return;
+		}
+	}
+	if (ftruncate(c->log, 0) == 0)
+		c->log_size = 0;
+}
+
+static void keep(struct bv_console *c, const char *data, size_t len)
+{
+	for (size_t i = 0; c->ring && i < len; i++)
+		c->ring[c->ring_total++ % c->ring_size] = data[i];
+	if (c->log >= 0) {
+		limit_log(c, len);
+		if (c->log >= 0 && bv_write_all(c->log, data, len) == 0)
+			c->log_size += len;
+	}
+}
+
+int bv_console_output(struct bv_console *c)
+{
+	char frame[BV_FRAME_MAX];
+	ssize_t n = read(c->master, frame + 1, sizeof(frame) - 1);
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -EIO;
+	if (n == 0)
+		return -EIO;
+
+	size_t len = (size_t)n;
+	keep(c, frame + 1, len);
+	if (c->out >= 0)
+		bv_write_all(c->out, frame + 1, len);
+	if (c->client >= 0) {
+		frame[0] = BV_FRAME_DATA;
+		if (send(c->client, frame, len + 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+			c->dropped += len;
+	}
+	return (int)len;
+}
+
+void bv_console_drain(struct bv_console *c)
+{
+	while (c->master >= 0 && bv_console_output(c) > 0)
+		;
+	close_fd(&c->slave);
+	close_fd(&c->master);
+}
+
+void bv_console_close(struct bv_console *c)
+{
+	bv_console_drain(c);
+	close_fd(&c->log);
+	close_fd(&c->client);
+	if (c->ring)
+		munmap(c->ring, c->ring_size);
+	free(c->log_path);
+	bv_console_init(c);
+}
+
+/* What the pty does not take at once is lost, as on a serial line that is not read. */
+static void type(struct bv_console *c, const char *data, size_t len)
+{
+	if (c->master >= 0 && write(c->master, data, len) < 0)
+		c->dropped += len;
+}
+
+int bv_console_client_input(struct bv_console *c)
+{
+	char frame[BV_FRAME_MAX];
+	ssize_t n = recv(c->client, frame, sizeof(frame), MSG_DONTWAIT | MSG_TRUNC);
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -EPIPE;
+	if (n == 0 || n > (ssize_t)sizeof(frame))
+		return -EPIPE;
+
+	struct winsize size;
+	if (frame[0] == BV_FRAME_DATA && n > 1) {
+		type(c, frame + 1, (size_t)n - 1);
+	} else if (frame[0] == BV_FRAME_SIZE && n == 1 + (ssize_t)sizeof(size) && c->master >= 0) {
+		memcpy(&size, frame + 1, sizeof(size));
+		ioctl(c->master, TIOCSWINSZ, &size);
+	}
+	return 0;
+}
+
+int bv_console_terminal_input(struct bv_console *c)
+{
+	char buf[BV_FRAME_MAX];
+	ssize_t n = read(c->in, buf, sizeof(buf));
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? 1 : 0;
+	type(c, buf, (size_t)n);
+	return n > 0;
+}

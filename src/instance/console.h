@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "config/config.h"
+#include "util/error.h"
+
+/*
+ * The monitor's end of /dev/console: always read, so that the instance never blocks on a console that nobody looks at;
+ * kept in the ring buffer and the log file as the config wants; passed on to one client (lxc-console -t 0, or the
+ * terminal of a foreground start).
+ */
+struct bv_console {
+	int master;          /* of the pty; -1: the instance has no console. Owned. */
+	int slave;           /* held open, so that the master does not hang up between two gettys; -1 */
+	int log;             /* lxc.console.logfile, -1 */
+	char *log_path;      /* for the rotation; NULL unless wanted */
+	uint64_t log_size, log_max;
+	bool rotate;
+	char *ring;          /* lxc.console.buffer.size bytes, NULL off; an anonymous mapping */
+	size_t ring_size;
+	uint64_t ring_total; /* bytes ever written to it */
+	int client;          /* SEQPACKET connection, -1 */
+	int in, out;         /* foreground: the caller's terminal, -1 */
+	uint64_t dropped;    /* bytes a slow client did not get */
+};
+
+void bv_console_init(struct bv_console *c);
+/* Take over `master`, open the log, make the ring. */
+int bv_console_open(struct bv_console *c, int master, const struct bv_config *cfg, struct bv_error *err);
+/* The instance ended: what is still in the pty is taken, then the pty is closed; log, ring and client stay. */
+void bv_console_drain(struct bv_console *c);
+void bv_console_close(struct bv_console *c);
+
+/* The master is readable. 0, or -EIO at a hang-up. */
+int bv_console_output(struct bv_console *c);
+/* The client sent something; -EPIPE when it is gone (the caller closes it). */
+int bv_console_client_input(struct bv_console *c);
+/* The foreground terminal is readable; 0 at its end. */
+int bv_console_terminal_input(struct bv_console *c);

@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "instance/monitor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "instance/command.h"
+#include "instance/finish.h"
+#include "instance/terminal.h"
+#include "sys/kernel.h"
+#include "util/cleanup.h"
+#include "util/file.h"
+#include "util/log.h"
+
+/* What an epoll event is about; clients are TAG_CLIENT + their place. */
+enum { TAG_INIT, TAG_SIGNALS, TAG_LISTENER, TAG_CONSOLE, TAG_TERMINAL, TAG_CLIENT };
+
+static int watch(struct bv_monitor *m, int fd, uint32_t tag)
+{
+	struct epoll_event e = { .events = EPOLLIN, .data.u32 = tag };
+	/* A regular file or /dev/null as the terminal cannot be polled, and has nothing to say. */
+	return epoll_ctl(m->epoll, EPOLL_CTL_ADD, fd, &e) < 0 && errno != EPERM ? -errno : 0;
+}
+
+static void unwatch(struct bv_monitor *m, int fd)
+{
+	epoll_ctl(m->epoll, EPOLL_CTL_DEL, fd, NULL);
+}
+
+/* ---- clients of the command socket ---- */
+
+static void drop_client(struct bv_monitor *m, size_t i)
+{
+	if (m->console.client == m->clients[i].fd)
+		m->console.client = -1;
+	close_fd(&m->clients[i].fd);
+	m->clients[i].tty = -1;
+}
+
+static void accept_client(struct bv_monitor *m)
+{
+	autoclose int fd = bv_command_accept(m->listener);
+	for (size_t i = 0; fd >= 0 && i < BV_MONITOR_CLIENTS; i++) {
+		if (m->clients[i].fd >= 0)
+			continue;
+		if (watch(m, fd, (uint32_t)(TAG_CLIENT + i)) == 0) {
+			m->clients[i].tty = -1;
+			m->clients[i].fd = take_fd(&fd);
+		}
+		return;
+	}
+}
+
+static bool tty_is_taken(const struct bv_monitor *m, int tty)
+{
+	for (size_t i = 0; i < BV_MONITOR_CLIENTS; i++)
+		if (m->clients[i].fd >= 0 && m->clients[i].tty == tty)
+			return true;
+	return tty == 0 && m->console.out >= 0;
+}
+
+static int pick_tty(const struct bv_monitor *m, int wanted)
+{
+	if (wanted < 0) {
+		for (int tty = 1; tty <= (int)m->run.n_ttys; tty++)
+			if (!tty_is_taken(m, tty))
+				return tty;
+		return m->run.n_ttys ? -EBUSY : -ENODEV;
+	}
+	if (wanted == 0 && m->console.master < 0)
+		return -ENODEV;
+	if (wanted > (int)m->run.n_ttys)
+		return -ERANGE;
+	return tty_is_taken(m, wanted) ? -EBUSY : wanted;
+}
+
+static void serve_client(struct bv_monitor *m, size_t i)
+{
+	int fd = m->clients[i].fd;
+	if (m->clients[i].tty == 0) {
+		if (bv_console_client_input(&m->console) < 0)
+			drop_client(m, i);
+		return;
+	}
+	struct bv_command command;
+	if (m->clients[i].tty > 0 || bv_command_receive(fd, &command) < 0 || command.op != BV_COMMAND_CONSOLE) {
+		/* A tty's client holds the master itself: here it can only hang up. */
+		drop_client(m, i);
+		return;
+	}
+	int tty = pick_tty(m, command.arg);
+	if (bv_command_reply(fd, tty < 0 ? tty : 0, tty, tty > 0 ? m->run.ttys[tty - 1] : -1) < 0 || tty < 0) {
+		drop_client(m, i);
+		return;
+	}
+	m->clients[i].tty = tty;
+	if (tty == 0)
+		m->console.client = fd;
+}
+
+/* ---- signals ---- */
+
+static int open_signals(struct bv_monitor *m, sigset_t *old, struct bv_error *err)
+{
+	static const int ours[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGPWR, SIGWINCH };
+	sigset_t set;
+	sigemptyset(&set);
+	for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
+		sigaddset(&set, ours[i]);
+	sigprocmask(SIG_BLOCK, &set, old);
+	m->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return m->signals < 0 ? bv_fail_errno(err, "cannot make a signalfd") : 0;
+}
+
+static void pass_signal(struct bv_monitor *m)
+{
+	struct signalfd_siginfo info;
+	if (read(m->signals, &info, sizeof(info)) != (ssize_t)sizeof(info))
+		return;
+	if (info.ssi_signo == SIGWINCH) {
+		if (m->console.in >= 0 && m->console.master >= 0)
+			bv_terminal_copy_size(m->console.in, m->console.master);
+		return;
+	}
+	/* The terminal of a foreground start went away: that is no wish for a reboot, which SIGHUP would be. */
+	int sig = info.ssi_signo == SIGHUP ? SIGTERM : (int)info.ssi_signo;
+	bv_pidfd_send_signal(m->run.pidfd, sig);
+}
+
+/* ---- the loop ---- */
+
+static void handle(struct bv_monitor *m, uint32_t tag, uint32_t events)
+{
+	switch (tag) {
+	case TAG_SIGNALS:
+		pass_signal(m);
+		break;
+	case TAG_LISTENER:
+		accept_client(m);
+		break;
+	case TAG_CONSOLE:
+		if (bv_console_output(&m->console) < 0 || (events & (EPOLLHUP | EPOLLERR)))
+			unwatch(m, m->console.master);
+		break;
+	case TAG_TERMINAL:
+		if (bv_console_terminal_input(&m->console) == 0)
+			unwatch(m, m->console.in);
+		break;
+	default:
+		if (tag - TAG_CLIENT < BV_MONITOR_CLIENTS && m->clients[tag - TAG_CLIENT].fd >= 0)
+			serve_client(m, tag - TAG_CLIENT);
+	}
+}
+
+/* Until init has ended; its wait status. */
+static int loop(struct bv_monitor *m)
+{
+	for (;;) {
+		struct epoll_event events[8];
+		int n = epoll_wait(m->epoll, events, ARRAY_SIZE(events), -1);
+		bool ended = false;
+		for (int i = 0; i < n; i++) {
+			if (events[i].data.u32 == TAG_INIT)
+				ended = true;
+			else
+				handle(m, events[i].data.u32, events[i].events);
+		}
+		if (!ended)
+			continue;
+		int status = 0;
+		while (waitpid(m->run.pid, &status, __WALL) < 0 && errno == EINTR)
+			;
+		return status;
+	}
+}
+
+static int begin_watching(struct bv_monitor *m, struct bv_error *err)
+{
+	int r = watch(m, m->run.pidfd, TAG_INIT);
+	if (r == 0 && m->console.master >= 0)
+		r = watch(m, m->console.master, TAG_CONSOLE);
+	if (r < 0) {
+		errno = -r;
+		return bv_fail_errno(err, "cannot watch the instance");
+	}
+	return 0;
+}
+
+static int open_loop(struct bv_monitor *m, struct bv_error *err)
+{
+	m->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (m->epoll < 0)
+		return bv_fail_errno(err, "cannot make an epoll instance");
+	m->listener = bv_command_listen(&m->rd, err);
+	if (m->listener < 0)
+		return m->listener;
+	int r = watch(m, m->signals, TAG_SIGNALS);
+	if (r == 0)
+		r = watch(m, m->listener, TAG_LISTENER);
+	if (r < 0) {
+		errno = -r;
+		return bv_fail_errno(err, "cannot watch the monitor's sockets");
+	}
+	return 0;
+}
+
+/* The foreground's terminal is the console's peer; lxc-execute without a terminal has none. */
+static int open_terminal(struct bv_monitor *m, struct termios *saved)
+{
+	if (!m->foreground || m->console.master < 0)
+		return 0;
+	m->console.in = STDIN_FILENO;
+	m->console.out = STDOUT_FILENO;
+	bv_terminal_copy_size(STDIN_FILENO, m->console.master);
+	watch(m, STDIN_FILENO, TAG_TERMINAL);
+	return bv_terminal_raw(STDIN_FILENO, saved);
+}
+
+/* ---- before and after ---- */
+
+static void report(struct bv_monitor *m, const struct bv_error *err)
+{
+	static const struct bv_error none;
+	if (m->report < 0)
+		return;
+	send(m->report, err ? err : &none, sizeof(none), MSG_NOSIGNAL);
+	close_fd(&m->report);
+}
+
+static void detach_stdio(void)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (int i = 0; null >= 0 && i <= STDERR_FILENO; i++)
+		dup2(null, i);
+	if (null > STDERR_FILENO)
+		close(null);
+}
+
+/* What the start needed and the watching does not: the memory of a monitor counts once an instance. */
+static void shrink(struct bv_monitor *m)
+{
+	bv_config_free(m->config);
+	m->config = NULL;
+	m->run.config = NULL;
+	bv_cgroup_seal(m->cgroup);
+	malloc_trim(0);
+}
+
+static void add_ns_args(const struct bv_monitor *m, int hook_version, struct bv_strv *args)
+{
+	for (int i = 0; i < BV_NS_COUNT; i++) {
+		if (m->ns_fds[i] < 0)
+			continue;
+		if (hook_version == 0) {
+			bv_strv_addf(args, "%s:/proc/%d/fd/%d", bv_ns_name(i), (int)getpid(), m->ns_fds[i]);
+			continue;
+		}
+		char upper[8] = "";
+		for (size_t k = 0; bv_ns_name(i)[k] && k < sizeof(upper) - 1; k++)
+			upper[k] = (char)(bv_ns_name(i)[k] - 'a' + 'A');
+		bv_strv_addf(args, "LXC_%s_NS=/proc/%d/fd/%d", upper, (int)getpid(), m->ns_fds[i]);
+	}
+}
+
+static int finish(struct bv_monitor *m, const char *target, bool keep, struct bv_error *err)
+{
+	autoclean(bv_strv_clear) struct bv_strv ns_args = { 0 };
+	autoclean(bv_config_freep) struct bv_config *cfg = m->ns_fds[BV_NS_MNT] >= 0 ? bv_config_new() : NULL;
+	if (cfg && bv_config_load(cfg, m->rd.fd, "config", NULL) == 0)
+		add_ns_args(m, cfg->hook_version, &ns_args);
+	struct bv_finish how = {
+		.lxcpath = m->lxcpath, .name = m->name, .target = target, .ns_args = &ns_args, .keep = keep,
+	};
+	int r = bv_finish_run(&m->rd, &m->state, &how, err);
+	for (int i = 0; i < BV_NS_COUNT; i++)
+		close_fd(&m->ns_fds[i]);
+	return r;
+}
+
+/* Start once more with the configuration of the run; the cgroups are made anew under their old names. */
+static int start_again(struct bv_monitor *m, struct bv_error *err)
+{
+	m->config = bv_config_new();
+	if (!m->config)
+		return bv_fail(err, ENOMEM, "out of memory");
+	int r = bv_config_load(m->config, m->rd.fd, "config", err);
+	if (r == 0)
+		r = bv_cgroup_renew(m->cgroup, m->config, err);
+	if (r == 0)
+		r = bv_monitor_start(m, err);
+	if (r == 0)
+		r = begin_watching(m, err);
+	if (r == 0)
+		shrink(m);
+	return r;
+}
+
+static void record(struct bv_monitor *m, enum bv_state state, int status)
+{
+	m->state.state = state;
+	m->state.exit_status = status;
+	bv_run_state_write(&m->rd, &m->state, NULL);
+}
+
+/* Watch it through its reboots. The wait status of the last init. */
+static int watch_runs(struct bv_monitor *m, struct bv_error *err)
+{
+	for (;;) {
+		int status = loop(m);
+		enum bv_ending ending = m->engine->ending(status);
+		bv_console_drain(&m->console);
+		m->engine->release(&m->run);
+		record(m, BV_STOPPING, status);
+		if (ending != BV_END_REBOOT) {
+			finish(m, "stop", false, err);
+			return status;
+		}
+		bv_info("monitor", "%s reboots", m->name);
+		int r = finish(m, "reboot", true, err);
+		if (r == 0)
+			r = start_again(m, err);
+		if (r < 0) {
+			finish(m, "stop", false, NULL);
+			return status;
+		}
+	}
+}
+
+int bv_monitor_run(struct bv_monitor *m, int *wait_status, struct bv_error *err)
+{
+	sigset_t old_mask;
+	struct termios saved;
+	int raw = 0;
+	*wait_status = 0;
+	m->state.monitor_pid = getpid();
+	bv_process_start_time(getpid(), &m->state.monitor_start);
+
+	int r = open_signals(m, &old_mask, err);
+	if (r == 0)
+		r = open_loop(m, err);
+	if (r == 0)
+		r = bv_monitor_start(m, err);
+	if (r == 0)
+		r = begin_watching(m, err);
+	if (r < 0) {
+		finish(m, "stop", false, NULL);
+		bv_finish_rundir(&m->rd, &m->state, NULL);
+		close_fd(&m->lock);
+		report(m, err);
+	} else {
+		raw = open_terminal(m, &saved);
+		if (!m->foreground)
+			detach_stdio();
+		report(m, NULL);
+		shrink(m);
+		*wait_status = watch_runs(m, err);
+		if (raw > 0)
+			bv_terminal_restore(STDIN_FILENO, &saved);
+		if (m->pidfile)
+			unlink(m->pidfile);
+		bv_finish_rundir(&m->rd, &m->state, NULL);
+		close_fd(&m->lock);
+	}
+	bv_console_close(&m->console);
+	close_fd(&m->listener);
+	close_fd(&m->signals);
+	close_fd(&m->epoll);
+	sigprocmask(SIG_SETMASK, &old_mask, NULL);
+	return r;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+
+#include "cgroup/cgroup.h"
+#include "engine/engine.h"
+#include "instance/console.h"
+#include "instance/rundir.h"
+#include "util/error.h"
+#include "util/str.h"
+
+/*
+ * The monitor: the process that stays as long as an instance runs. It starts it (start.c's table of steps), then holds
+ * the lock, the pidfd of init, the masters of console and ttys, and a listening socket in one epoll loop. Once the
+ * instance runs the configuration is dropped: at the end, or at a reboot, it is read again from the run directory.
+ */
+enum { BV_MONITOR_CLIENTS = 32 };
+
+struct bv_monitor {
+	const char *lxcpath, *name, *config_file; /* borrowed, for the life of the process */
+	struct bv_rundir rd;
+	int lock;
+	struct bv_run_state state;
+	const struct bv_engine *engine;
+	struct bv_config *config;     /* while starting; owned */
+	struct bv_cgroup *cgroup;
+	struct bv_run run;
+	struct bv_strv command;
+	bool execute, foreground;
+	int exec_uid, exec_gid;
+	const char *pidfile;          /* borrowed, NULL */
+	int report;                   /* socket to lxc-start, which waits; -1 in the foreground */
+	struct bv_console console;
+	int ns_fds[BV_NS_COUNT];      /* pinned for a stop hook, else -1 */
+	int epoll, listener, signals;
+	struct {
+		int fd;               /* -1: free */
+		int tty;              /* -1: has asked for nothing yet */
+	} clients[BV_MONITOR_CLIENTS];
+};
+
+/* start.c: run the table of start steps; on failure everything is undone. */
+int bv_monitor_start(struct bv_monitor *m, struct bv_error *err);
+
+/*
+ * monitor.c: from the start (reported to m->report or to `err`) to the end of the instance, reboots included, and the
+ * clean-up. *wait_status is init's last one.
+ */
+int bv_monitor_run(struct bv_monitor *m, int *wait_status, struct bv_error *err);

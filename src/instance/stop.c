@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "instance/internal.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+
+#include "instance/finish.h"
+#include "instance/handle.h"
+#include "instance/wait.h"
+#include "sys/kernel.h"
+#include "util/cleanup.h"
+#include "util/log.h"
+
+/* How long init's death by SIGKILL and the clean-up after it may take before that is an error of its own. */
+enum { KILL_GRACE_S = 30, FREEZE_TIMEOUT_MS = 10000 };
+
+/* A frozen instance cannot act on a signal. */
+static void thaw(struct bv_handle *h)
+{
+	if (h->cgroup && bv_cgroup_is_frozen(h->cgroup) == 1)
+		bv_cgroup_freeze(h->cgroup, false, FREEZE_TIMEOUT_MS, NULL);
+}
+
+static int to_ms(int seconds)
+{
+	return seconds < 0 ? -1 : seconds > INT_MAX / 1000 ? INT_MAX : seconds * 1000;
+}
+
+/* Init is gone: wait for the monitor's clean-up, or do it where there is no monitor. */
+static int wait_stopped(struct bv_instance *inst, struct bv_handle *h, struct bv_error *err)
+{
+	if (bv_rundir_is_locked(&h->rd) <= 0)
+		bv_finish_abandoned(inst->lxcpath, inst->name);
+	return bv_instance_wait(inst, 1U << BV_STOPPED, KILL_GRACE_S, err);
+}
+
+static int kill_now(struct bv_instance *inst, struct bv_handle *h, struct bv_error *err)
+{
+	int r = h->engine->kill(&h->run, err);
+	if (r < 0 && r != -ESRCH)
+		return r;
+	bv_error_clear(err);
+	thaw(h);
+	if (bv_pidfd_wait(h->run.pidfd, KILL_GRACE_S * 1000) < 0) {
+		/* lxc.signal.stop may be a signal that init ignores. */
+		bv_pidfd_send_signal(h->run.pidfd, SIGKILL);
+		if (bv_pidfd_wait(h->run.pidfd, KILL_GRACE_S * 1000) < 0) {
+			bv_fail(err, ETIMEDOUT, "init of %s (pid %d) does not die", inst->name, (int)h->run.pid);
+			return bv_hint(err, "see what it waits for: cat /proc/%d/stack", (int)h->run.pid);
+		}
+	}
+	return wait_stopped(inst, h, err);
+}
+
+static int wait_reboot(struct bv_instance *inst, struct bv_handle *h, int timeout_s, struct bv_error *err)
+{
+	if (bv_pidfd_wait(h->run.pidfd, to_ms(timeout_s)) < 0) {
+		bv_fail(err, ETIMEDOUT, "init of %s did not reboot within %d s", inst->name, timeout_s);
+		return bv_hint(err, "lxc-stop -n %s -k ends it, lxc-start starts it again", inst->name);
+	}
+	return bv_instance_wait(inst, 1U << BV_RUNNING, KILL_GRACE_S, err);
+}
+
+static int stop(struct bv_instance *inst, struct bv_handle *h, const struct bv_stop_options *o, struct bv_error *err)
+{
+	if (o->kill)
+		return kill_now(inst, h, err);
+
+	int r = o->reboot ? h->engine->reboot(&h->run, err) : h->engine->halt(&h->run, err);
+	if (r < 0)
+		return r;
+	thaw(h);
+	if (o->timeout_s == 0)
+		return 0;
+	if (o->reboot)
+		return wait_reboot(inst, h, o->timeout_s, err);
+	if (bv_pidfd_wait(h->run.pidfd, to_ms(o->timeout_s)) == 0)
+		return wait_stopped(inst, h, err);
+	if (o->nokill) {
+		bv_fail(err, ETIMEDOUT, "init of %s did not act on the halt signal for %d s", inst->name, o->timeout_s);
+		return bv_hint(err, "lxc-stop -n %s -k ends it at once", inst->name);
+	}
+	bv_log(BV_LOG_ERROR, "stop", "init of %s did not act on the halt signal for %d s: killing it", inst->name,
+	       o->timeout_s);
+	return kill_now(inst, h, err);
+}
+
+int bv_instance_stop(struct bv_instance *inst, const struct bv_stop_options *options, struct bv_error *err)
+{
+	struct bv_handle h;
+	int r = bv_handle_open(&h, inst, err);
+	if (r == -ESRCH)
+		/* What a killed monitor left is tidied up on the way. */
+		bv_finish_abandoned(inst->lxcpath, inst->name);
+	if (r < 0)
+		return r;
+	r = stop(inst, &h, options, err);
+	bv_handle_close(&h);
+	return r;
+}
+
+int bv_instance_freeze(struct bv_instance *inst, bool freeze, struct bv_error *err)
+{
+	struct bv_handle h;
+	int r = bv_handle_open(&h, inst, err);
+	if (r < 0)
+		return r;
+	if (!h.cgroup)
+		r = bv_fail(err, ENOTSUP, "%s has no cgroup, so it cannot be frozen", inst->name);
+	else
+		r = bv_cgroup_freeze(h.cgroup, freeze, FREEZE_TIMEOUT_MS, err);
+	if (r == 0)
+		bv_state_touch(&h.rd);
+	bv_handle_close(&h);
+	return r;
+}
