@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include "config/config.h"
+#include "engine/environ.h"
 #include "security/security.h"
 #include "util/error.h"
 #include "util/str.h"
@@ -15,9 +16,6 @@
  * The last things that a process of ours does before it becomes a program of the instance: init at a start (child.c)
  * and a command at an attach (attach.c). All of it runs in a single-threaded process after a clone.
  */
-
-/* PATH of a process that was given none. */
-#define BV_PROCESS_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 /*
  * Every signal at its default and none blocked. Which ones are ignored is read from /proc/self/status, so that no call
@@ -33,23 +31,6 @@ int bv_process_groups(const struct bv_config *cfg, gid_t **ret, size_t *n, struc
  * takes them from a process that leaves uid 0. A user namespace that denies setgroups keeps the groups it came with.
  */
 int bv_process_set_ids(uid_t uid, gid_t gid, const gid_t *groups, size_t n, struct bv_error *err);
-
-/*
- * The environment of init: lxc.environment, lxc.environment.runtime, then container=lxc, then `extra` (K=V, may be
- * NULL). A later K=V takes the place of an earlier one. Appends to *ret, which need not be empty. PATH is not added.
- */
-int bv_process_environ(const struct bv_config *cfg, const struct bv_strv *extra, struct bv_strv *ret,
-		       struct bv_error *err);
-
-/*
- * The environment of an attached command: the caller's, or with `clear` only `keep` (names, NULL-terminated) of it and
- * PATH; then as above, then `set` (K=V, NULL-terminated). Both lists may be NULL.
- */
-int bv_process_environ_attach(const struct bv_config *cfg, bool clear, char *const *keep, char *const *set,
-			      struct bv_strv *ret, struct bv_error *err);
-
-/* Put K=V into the list, in the place of an earlier value of K. 0 or -ENOMEM. */
-int bv_process_env_put(struct bv_strv *env, const char *assignment);
 
 /* lxc.prlimit.* on process `pid` (0: the caller). The error names limit and values. */
 int bv_process_prlimits(const struct bv_config *cfg, pid_t pid, struct bv_error *err);
@@ -76,7 +57,7 @@ struct bv_process_limits {
 int bv_process_restrict(const struct bv_process_limits *limits, struct bv_error *err);
 
 /*
- * Execute argv[0], searched in the PATH of `env` (BV_PROCESS_PATH without one) when it has no slash. It returns only on
+ * Execute argv[0], searched in the PATH of `env` (BV_ENV_PATH without one) when it has no slash. It returns only on
  * failure, with the reason; bv_process_exit_code of that is 127 (not found) or 126.
  */
 int bv_process_exec(char *const *argv, char *const *env, struct bv_error *err);
