@@ -7,6 +7,7 @@
 
 #include "config/config.h"
 #include "engine/engine.h"
+#include "sys/mountfd.h"
 #include "util/error.h"
 
 /*
@@ -28,6 +29,13 @@ struct bv_setup {
 	unsigned int n_ttys;
 	int console_slave;   /* the slave by TIOCGPTPEER: init's stdin, stdout, stderr; -1 */
 	char container_ttys[BV_TTYS_MAX * 8]; /* value of $container_ttys: "pts/1 pts/2" */
+	/* From bv_setup_mapped_entries, by entry in their order; borrowed. NULL: idmap= of an entry is done in place. */
+	const int *mapped_entries;
+	size_t n_mapped_entries;
+	/* Kept from one part to the next; bv_setup_rootfs sets them. */
+	int dev;             /* the instance's /dev: the tmpfs of autodev, else the rootfs' own; -1 */
+	int proc;            /* the procfs that lxc.mount.auto put on /proc; -1 */
+	size_t next_mapped_entry;
 };
 
 /* ---- mounts.c ---- */
@@ -35,7 +43,7 @@ struct bv_setup {
 /*
  * The whole mount tree of the caller becomes private (slave first, so that nothing leaks out), the storage is mounted,
  * lxc.rootfs.options and the id map are applied: afterwards `root` is the fd of the rootfs as a mount that is attached
- * at lxc.rootfs.mount (config, LXC_ROOTFS_MOUNT, or the compiled-in place) in this namespace, for hooks to see.
+ * at lxc.rootfs.mount (or the compiled-in place) in this namespace, for hooks to see.
  */
 int bv_setup_rootfs(struct bv_setup *s, struct bv_error *err);
 
@@ -44,6 +52,12 @@ int bv_setup_rootfs(struct bv_setup *s, struct bv_error *err);
  * handed to the child as `root` before bv_setup_rootfs. fd, or -ENOENT when the config has no rootfs.
  */
 int bv_setup_mapped_rootfs(const struct bv_config *cfg, int userns_fd, struct bv_error *err);
+
+/*
+ * The same for mount entries with idmap=: one detached mount each, -1 for an optional one that failed. *ret is
+ * malloc'ed. Their number, 0 for most configs (then *ret is NULL and nothing was opened), or -errno.
+ */
+int bv_setup_mapped_entries(const struct bv_config *cfg, int userns_fd, int **ret, struct bv_error *err);
 
 /* lxc.mount.fstab, then lxc.mount.entry: targets by rootat only, options and extras of facts 2.5. */
 int bv_setup_mount_entries(struct bv_setup *s, struct bv_error *err);
@@ -70,10 +84,8 @@ int bv_setup_ptys(struct bv_setup *s, struct bv_error *err);
 /* ---- fstab.c: one line of fstab as LXC extends it ---- */
 
 struct bv_mount_line {
-	char *source, *target, *type, *data;  /* owned; \040 and friends decoded; data: what the file system gets */
-	uint64_t attr_set, attr_clear;        /* MOUNT_ATTR_* */
-	unsigned long propagation;            /* MS_PRIVATE.., 0 none */
-	bool propagation_recursive;
+	char *source, *target, *type, *data;  /* owned; \040 and friends decoded; data: what the file system gets, or "" */
+	struct bv_mount_flags flags;
 	bool bind, recursive, remount, move, optional, relative, create_dir, create_file;
 	char *idmap;                          /* "container" or a path, NULL */
 };

@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "engine/container/setup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/container/internal_mounts.h"
+#include "rootfs/rootat.h"
+#include "sys/kernel.h"
+#include "util/cleanup.h"
+#include "util/file.h"
+#include "util/log.h"
+
+/* lxc.mount.fstab and lxc.mount.entry */
+
+/* Called for every line that is a mount; `where` names it in messages. */
+typedef int (*line_fn)(void *ctx, const struct bv_mount_line *m, const char *where, struct bv_error *err);
+
+static int with_line(const char *line, const char *where, line_fn fn, void *ctx, struct bv_error *err)
+{
+	autoclean(bv_mount_line_clear) struct bv_mount_line m = { 0 };
+	struct bv_error own = { 0 };
+	int r = bv_mount_line_parse(&m, line, &own);
+	if (r > 0)
+		r = fn(ctx, &m, where, &own);
+	if (r >= 0)
+		return 0;
+	if (m.optional) {
+		bv_info("mounts", "%s: %s (optional)", where, own.what);
+		return 0;
+	}
+	bv_error_prefix(&own, "%s: ", where);
+	if (err && !err->code)
+		*err = own;
+	return r;
+}
+
+static int each_fstab_line(const char *path, line_fn fn, void *ctx, struct bv_error *err)
+{
+	autofree char *text = NULL;
+	int r = bv_read_file(AT_FDCWD, path, 0, &text, NULL);
+	if (r < 0) {
+		errno = -r;
+		return bv_fail_errno(err, "cannot read lxc.mount.fstab %s", path);
+	}
+	char *rest = text, *line;
+	for (unsigned int n = 1; r == 0 && (line = strsep(&rest, "\n")); n++) {
+		autofree char *where = bv_asprintf("%s, line %u", path, n);
+		r = where ? with_line(line, where, fn, ctx, err) : bv_fail(err, ENOMEM, "out of memory");
+	}
+	return r;
+}
+
+static int each_line(const struct bv_config *cfg, line_fn fn, void *ctx, struct bv_error *err)
+{
+	int r = cfg->mount_fstab ? each_fstab_line(cfg->mount_fstab, fn, ctx, err) : 0;
+	for (size_t i = 0; r == 0 && i < cfg->mount_entries.n; i++) {
+		autofree char *where = bv_asprintf("lxc.mount.entry = %s", cfg->mount_entries.v[i]);
+		r = where ? with_line(cfg->mount_entries.v[i], where, fn, ctx, err) :
+			    bv_fail(err, ENOMEM, "out of memory");
+	}
+	return r;
+}
+
+/* ---- the target ---- */
+
+/* What follows the directory `prefix` in `path`, or NULL when it does not begin with it. */
+static const char *below(const char *path, const char *prefix)
+{
+	size_t len = strlen(prefix);
+	while (len > 0 && prefix[len - 1] == '/')
+		len--;
+	if (len == 0 || strncmp(path, prefix, len) != 0 || (path[len] != '/' && path[len] != '\0'))
+		return NULL;
+	return path + len;
+}
+
+/*
+ * The path of the target inside the rootfs. An absolute one is meant as seen from the host: the rootfs' own path is cut
+ * off. NULL: it leads elsewhere.
+ */
+static const char *target_inside(const struct bv_setup *s, const char *target)
+{
+	if (!s->has_rootfs || *target != '/')
+		return target;
+	autofree char *standard = bv_asprintf("%s/%s/rootfs", s->run->lxcpath, s->run->name);
+	const char *path = s->config->rootfs_path;
+	const char *const prefixes[] = {
+		standard ? standard : "",
+		bv_after(path, "dir:") ? bv_after(path, "dir:") : path,
+		bv_setup_mount_point(s->config),
+	};
+	const char *inside = NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(prefixes) && !inside; i++)
+		inside = below(target, prefixes[i]);
+	return inside;
+}
+
+/* O_PATH fd of the target, made if the entry says so. */
+static int open_target(const struct bv_setup *s, const struct bv_mount_line *m, const char *inside, struct bv_error *err)
+{
+	int fd = bv_rootat_open(s->root, inside, O_PATH, 0);
+	if (fd == -ENOENT && m->create_dir)
+		fd = bv_rootat_mkdir_p(s->root, inside, 0755);
+	else if (fd == -ENOENT && m->create_file)
+		fd = bv_rootat_touch(s->root, inside, 0644);
+	if (fd >= 0)
+		return fd;
+	errno = -fd;
+	bv_fail_errno(err, "cannot open the mount's target %s in the rootfs", m->target);
+	if (fd == -ENOENT)
+		return bv_hint(err, "make it, or add the option create=dir or create=file");
+	return fd;
+}
+
+/* ---- what is mounted ---- */
+
+/* O_PATH fd of a source that `relative` makes one inside the rootfs. */
+static int open_relative(const struct bv_setup *s, const struct bv_mount_line *m, struct bv_error *err)
+{
+	int fd = bv_rootat_open(s->root, m->source, O_PATH, 0);
+	if (fd < 0) {
+		errno = -fd;
+		return bv_fail_errno(err, "cannot open the mount's source %s in the rootfs", m->source);
+	}
+	return fd;
+}
+
+static int clone_source(const struct bv_setup *s, const struct bv_mount_line *m, struct bv_error *err)
+{
+	autoclose int source = -1;
+	if (m->relative) {
+		source = open_relative(s, m, err);
+		if (source < 0)
+			return source;
+	}
+	int fd = m->relative ? bv_mount_clone(source, "", m->recursive) :
+			       bv_mount_clone(AT_FDCWD, m->source, m->recursive);
+	if (fd >= 0)
+		return fd;
+	errno = -fd;
+	bv_fail_errno(err, "cannot bind %s", m->source);
+	if (fd == -EINVAL && !m->recursive && s && s->config->n_idmaps)
+		return bv_hint(err, "mounts below it cannot be left out in a user namespace: use rbind");
+	return fd;
+}
+
+/* As LXC: directories that an overlay needs for itself are made. */
+static int make_overlay_dirs(const char *data, struct bv_error *err)
+{
+	autoclean(bv_strv_clear) struct bv_strv words = { 0 };
+	if (bv_strv_split(&words, data, ",") < 0)
+		return bv_fail(err, ENOMEM, "out of memory");
+	for (size_t i = 0; i < words.n; i++) {
+		const char *dir = bv_after(words.v[i], "upperdir=");
+		if (!dir)
+			dir = bv_after(words.v[i], "workdir=");
+		int r = dir ? bv_mkdir_p(AT_FDCWD, dir, 0755) : 0;
+		if (r < 0) {
+			errno = -r;
+			return bv_fail_errno(err, "cannot make the directory %s", dir);
+		}
+	}
+	return 0;
+}
+
+static int mount_type(const struct bv_mount_line *m, struct bv_error *err)
+{
+	int r = bv_streq(m->type, "overlay") ? make_overlay_dirs(m->data, err) : 0;
+	if (r < 0)
+		return r;
+	/* As mount(2): a read-only mount of a new file system makes it read-only as a whole. */
+	bool ro = m->flags.set & MOUNT_ATTR_RDONLY;
+	autofree char *options = bv_asprintf("%s%s", ro ? "ro," : "", m->data);
+	if (!options)
+		return bv_fail(err, ENOMEM, "out of memory");
+	char message[256];
+	int fd = bv_mount_new(m->type, m->source, options, m->flags.set, message, sizeof(message));
+	if (fd >= 0)
+		return fd;
+	if (fd == -ENODEV)
+		return bv_fail(err, ENODEV, "the kernel knows no file system \"%s\"", m->type);
+	return bv_fail(err, -fd, "cannot mount %s of type %s: %s", m->source, m->type,
+		       *message ? message : strerror(-fd));
+}
+
+/* The detached mount of an entry with all its options. */
+static int make_mount(struct bv_setup *s, const struct bv_mount_line *m, struct bv_error *err)
+{
+	if (m->idmap && s->mapped_entries) {
+		size_t i = s->next_mapped_entry - 1;
+		int fd = i < s->n_mapped_entries ? s->mapped_entries[i] : -1;
+		return fd < 0 ? bv_fail(err, ENOENT, "the id mapped mount of %s was not made", m->source) : fd;
+	}
+	autoclose int fd = m->bind ? clone_source(s, m, err) : mount_type(m, err);
+	int r = fd;
+	if (r >= 0 && m->idmap)
+		r = bv_setup_idmap(fd, m->idmap, s->userns_fd, m->source, err);
+	/* A new mount got its flags with its birth; a recursive change of an entry is one of rbind. */
+	struct bv_mount_line rest = *m;
+	if (!m->bind)
+		rest.flags.set = rest.flags.clear = 0;
+	if (r >= 0)
+		r = bv_setup_apply(fd, &rest, m->recursive, m->source, err);
+	return r < 0 ? r : take_fd(&fd);
+}
+
+/* ---- entries ---- */
+
+static int remount(const struct bv_mount_line *m, int target, struct bv_error *err)
+{
+	int r = m->bind ? bv_mount_change(target, &m->flags, m->recursive) : bv_mount_remount(target, &m->flags, m->data);
+	if (r < 0) {
+		errno = -r;
+		return bv_fail_errno(err, "cannot change the mount on %s", m->target);
+	}
+	return 0;
+}
+
+static int move(const struct bv_setup *s, const struct bv_mount_line *m, int target, struct bv_error *err)
+{
+	autoclose int source = m->relative ? open_relative(s, m, err) : open(m->source, O_PATH | O_CLOEXEC);
+	if (source < 0)
+		return m->relative ? source : bv_fail_errno(err, "cannot open the mount's source %s", m->source);
+	int r = bv_mount_attach(source, target, "");
+	if (r < 0) {
+		errno = -r;
+		return bv_fail_errno(err, "cannot move the mount %s to %s", m->source, m->target);
+	}
+	return 0;
+}
+
+static int mount_entry(void *ctx, const struct bv_mount_line *m, const char *where, struct bv_error *err)
+{
+	struct bv_setup *s = ctx;
+	/* The monitor counted every line with idmap=, whatever became of it. */
+	s->next_mapped_entry += m->idmap != NULL;
+	const char *inside = target_inside(s, m->target);
+	if (!inside) {
+		bv_warn("mounts", "%s: ignored, because %s is not inside the rootfs", where, m->target);
+		return 0;
+	}
+
+	autoclose int mnt = m->remount || m->move ? -1 : make_mount(s, m, err);
+	if (mnt < 0 && !m->remount && !m->move)
+		return mnt;
+	autoclose int target = open_target(s, m, inside, err);
+	if (target < 0)
+		return target;
+	if (m->remount)
+		return remount(m, target, err);
+	if (m->move)
+		return move(s, m, target, err);
+	int r = bv_rootat_attach(mnt, target);
+	if (r < 0) {
+		errno = -r;
+		bv_fail_errno(err, "cannot mount %s on %s", m->source, m->target);
+		return r == -ENOTDIR ? bv_hint(err, "a directory goes on a directory, a file on a file") : r;
+	}
+	return 0;
+}
+
+int bv_setup_mount_entries(struct bv_setup *s, struct bv_error *err)
+{
+	return each_line(s->config, mount_entry, s, err);
+}
+
+/* ---- in the monitor ---- */
+
+struct mapped {
+	int userns_fd;
+	int *fds;
+	size_t n;
+};
+
+static int map_entry(void *ctx, const struct bv_mount_line *m, const char *where, struct bv_error *err)
+{
+	struct mapped *all = ctx;
+	(void)where;
+	if (!m->idmap)
+		return 0;
+	int *fds = reallocarray(all->fds, all->n + 1, sizeof(*fds));
+	if (!fds)
+		return bv_fail(err, ENOMEM, "out of memory");
+	all->fds = fds;
+	fds[all->n++] = -1;
+	if (m->relative || !m->bind)
+		return bv_fail(err, ENOTSUP, "idmap= works for binds of the host's files only");
+
+	autoclose int fd = clone_source(NULL, m, err);
+	int r = fd < 0 ? fd : bv_setup_idmap(fd, m->idmap, all->userns_fd, m->source, err);
+	if (r == 0)
+		r = bv_setup_apply(fd, m, m->recursive, m->source, err);
+	if (r == 0)
+		fds[all->n - 1] = take_fd(&fd);
+	return r;
+}
+
+int bv_setup_mapped_entries(const struct bv_config *cfg, int userns_fd, int **ret, struct bv_error *err)
+{
+	struct mapped all = { .userns_fd = userns_fd };
+	*ret = NULL;
+	int r = each_line(cfg, map_entry, &all, err);
+	if (r == 0 && all.n > 0) {
+		*ret = all.fds;
+		return (int)all.n;
+	}
+	for (size_t i = 0; i < all.n; i++)
+		close_fd(&all.fds[i]);
+	free(all.fds);
+	return r;
+}
