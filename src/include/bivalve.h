@@ -243,5 +243,11 @@ int bv_check_host(struct bv_check **ret, size_t *n, struct bv_error *err);
  */
 int bv_log_open(const char *program, const char *instance, const char *file, int level, bool quiet, struct bv_error *err);
 
+/*
+ * To be called first by a command whose process will be inside an instance (start, execute, attach): it executes itself
+ * again from a read-only view of its program, so that root inside cannot write to the host's (CVE-2019-5736).
+ */
+int bv_protect_self(char *const *argv, struct bv_error *err);
+
 /* The version, "0.1.0". */
 const char *bv_version(void);
