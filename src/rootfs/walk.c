@@ -80,7 +80,7 @@ static int follow(struct walk *w, int link, const char *name)
 	if (text[0] == '/')
 		while (w->depth > 0)
 			close(w->dirs[w->depth--]);
-	char *joined = bv_asprintf("%s/%s", text, w->rest);
+	char *joined = bv_asprintf("%s%s", text, w->rest);
 	if (!joined)
 		return -ENOMEM;
 	free(w->rest);
