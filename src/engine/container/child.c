@@ -41,6 +41,7 @@ struct child {
 	bool born_inside;
 	struct bv_setup setup;
 	struct bv_hook_env hook_env;
+	int mapped_entries[CHILD_MAPPED_MAX];
 };
 
 /* ---- talking to the monitor ---- */
@@ -52,15 +53,16 @@ static void die(struct child *ch, const struct bv_error *err)
 	_exit(EXIT_FAILURE);
 }
 
-/* Wait for `token`; *fd, if wanted, gets what came with it. A monitor that is gone ends us. */
-static int await(struct child *ch, char token, int *fd, struct bv_error *err)
+/* Wait for `token`; what comes along with CHILD_GO_MAPPED is put into the setup. A monitor that is gone ends us. */
+static int await(struct child *ch, char token, struct bv_error *err)
 {
-	char got = 0;
+	struct child_token got = { 0 };
+	int fds[CHILD_MAPPED_MAX + 1];
 	union {
 		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(int))];
+		char space[CMSG_SPACE(sizeof(fds))];
 	} control;
-	struct iovec iov = { .iov_base = &got, .iov_len = 1 };
+	struct iovec iov = { .iov_base = &got, .iov_len = sizeof(got) };
 	struct msghdr msg = {
 		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control),
 	};
@@ -71,11 +73,20 @@ static int await(struct child *ch, char token, int *fd, struct bv_error *err)
 	} while (n < 0 && errno == EINTR);
 	if (n <= 0)
 		_exit(EXIT_FAILURE);
-	if (got != token)
+	if (n != (ssize_t)sizeof(got) || got.token != token)
 		return bv_fail(err, EPROTO, "the monitor and the container's first process disagree");
 	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
-	if (fd && cmsg && cmsg->cmsg_type == SCM_RIGHTS)
-		memcpy(fd, CMSG_DATA(cmsg), sizeof(int));
+	if (!cmsg || cmsg->cmsg_type != SCM_RIGHTS)
+		return 0;
+
+	size_t next = 0;
+	memcpy(fds, CMSG_DATA(cmsg), cmsg->cmsg_len - CMSG_LEN(0));
+	if (got.has_root)
+		ch->setup.root = fds[next++];
+	for (unsigned int i = 0; i < got.n_entries; i++)
+		ch->mapped_entries[i] = got.has_entry[i] ? fds[next++] : -1;
+	ch->setup.mapped_entries = ch->mapped_entries;
+	ch->setup.n_mapped_entries = got.n_entries;
 	return 0;
 }
 
@@ -141,7 +152,7 @@ static int step_identity(void *ctx, struct bv_error *err)
 
 	if (!(ch->c->ns & NS_BIT(BV_NS_USER)))
 		return 0;
-	r = await(ch, CHILD_GO_MAPPED, &ch->setup.root, err);
+	r = await(ch, CHILD_GO_MAPPED, err);
 	if (r == 0)
 		r = bv_process_set_ids(0, 0, NULL, 0, err);
 	/* The change of ids cleared it. */
@@ -259,7 +270,7 @@ static int step_network(void *ctx, struct bv_error *err)
 	if (!(ch->c->ns & NS_BIT(BV_NS_NET)))
 		return 0;
 	if (ch->c->has_links) {
-		int r = await(ch, CHILD_GO_NETWORK, NULL, err);
+		int r = await(ch, CHILD_GO_NETWORK, err);
 		if (r < 0)
 			return r;
 	}
@@ -299,7 +310,7 @@ static int step_ready(void *ctx, struct bv_error *err)
 {
 	struct child *ch = ctx;
 	int r = send_ready(ch, err);
-	return r < 0 ? r : await(ch, CHILD_GO_EXEC, NULL, err);
+	return r < 0 ? r : await(ch, CHILD_GO_EXEC, err);
 }
 
 /* ---- the last steps ---- */
@@ -474,6 +485,8 @@ void bv_container_child(struct bv_run *run, struct container *c, int sync, bool 
 			.userns_fd = -1,
 			.has_rootfs = run->config->rootfs_path != NULL,
 			.root = -1,
+			.dev = -1,
+			.proc = -1,
 			.host_proc = -1,
 			.caps_keep = c->caps_keep,
 			.console = -1,

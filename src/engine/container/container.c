@@ -274,23 +274,23 @@ static int child_died(struct bv_run *run, struct bv_error *err)
 	return bv_fail(err, ECHILD, "the container's first process ended before init ran");
 }
 
-static int send_token(struct container *c, char token, int fd, struct bv_error *err)
+static int send_fds(struct container *c, const struct child_token *t, const int *fds, size_t n, struct bv_error *err)
 {
 	union {
 		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(int))];
+		char space[CMSG_SPACE((CHILD_MAPPED_MAX + 1) * sizeof(int))];
 	} control = { 0 };
-	struct iovec iov = { .iov_base = &token, .iov_len = 1 };
+	struct iovec iov = { .iov_base = (void *)(uintptr_t)t, .iov_len = sizeof(*t) };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 
-	if (fd >= 0) {
+	if (n > 0) {
 		msg.msg_control = &control;
-		msg.msg_controllen = sizeof(control);
+		msg.msg_controllen = CMSG_SPACE(n * sizeof(int));
 		struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
 		cmsg->cmsg_level = SOL_SOCKET;
 		cmsg->cmsg_type = SCM_RIGHTS;
-		cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(cmsg), &fd, sizeof(int));
+		cmsg->cmsg_len = CMSG_LEN(n * sizeof(int));
+		memcpy(CMSG_DATA(cmsg), fds, n * sizeof(int));
 	}
 	/* A child that failed meanwhile has said why: its message is read by the step that waits for one. */
 	if (sendmsg(c->sync, &msg, MSG_NOSIGNAL) < 0 && errno != EPIPE && errno != ECONNRESET)
@@ -298,7 +298,38 @@ static int send_token(struct container *c, char token, int fd, struct bv_error *
 	return 0;
 }
 
+static int send_token(struct container *c, char token, struct bv_error *err)
+{
+	struct child_token t = { .token = token };
+	return send_fds(c, &t, NULL, 0, err);
+}
+
 /* ---- id maps ---- */
+
+static int send_mapped(struct bv_run *run, struct container *c, int root, int userns, struct bv_error *err)
+{
+	struct child_token t = { .token = CHILD_GO_MAPPED, .has_root = root >= 0 };
+	autofree int *entries = NULL;
+	int made = bv_setup_mapped_entries(run->config, userns, &entries, err), fds[CHILD_MAPPED_MAX + 1];
+	if (made < 0)
+		return made;
+
+	size_t n = 0;
+	if (root >= 0)
+		fds[n++] = root;
+	int r = made > CHILD_MAPPED_MAX ? bv_fail(err, E2BIG, "there are more than %d mount entries with idmap=",
+						  CHILD_MAPPED_MAX) : 0;
+	for (int i = 0; r == 0 && i < made; i++) {
+		t.has_entry[t.n_entries++] = entries[i] >= 0;
+		if (entries[i] >= 0)
+			fds[n++] = entries[i];
+	}
+	if (r == 0)
+		r = send_fds(c, &t, fds, n, err);
+	for (int i = 0; i < made; i++)
+		close_fd(&entries[i]);
+	return r;
+}
 
 static int map_ids(void *ctx, struct bv_error *err)
 {
@@ -319,7 +350,7 @@ static int map_ids(void *ctx, struct bv_error *err)
 	autoclose int root = bv_setup_mapped_rootfs(run->config, userns, err);
 	if (root < 0 && root != -ENOENT)
 		return root;
-	return send_token(c, CHILD_GO_MAPPED, root, err);
+	return send_mapped(run, c, root, userns, err);
 }
 
 /* ---- network ---- */
@@ -335,7 +366,7 @@ static int make_links(void *ctx, struct bv_error *err)
 	if (r == 0)
 		r = bv_net_run_scripts(&run->net, run->config, run->name, true, err);
 	if (r == 0)
-		r = send_token(c, CHILD_GO_NETWORK, -1, err);
+		r = send_token(c, CHILD_GO_NETWORK, err);
 	if (r < 0) {
 		bv_net_detach(&run->net, run->config, -1, NULL);
 		return r;
@@ -402,7 +433,7 @@ static int execute(void *ctx, struct bv_error *err)
 {
 	struct bv_run *run = ctx;
 	struct container *c = data_of(run);
-	int r = send_token(c, CHILD_GO_EXEC, -1, err);
+	int r = send_token(c, CHILD_GO_EXEC, err);
 	if (r < 0)
 		return r;
 

@@ -10,7 +10,7 @@
 /*
  * The container engine: the monitor's side is container.c, the first process's side is child.c.
  *
- * They talk over one SOCK_SEQPACKET pair. The monitor sends tokens, single bytes; the child sends struct child_message,
+ * They talk over one SOCK_SEQPACKET pair. The monitor sends struct child_token; the child sends struct child_message,
  * with the masters of the console and the ttys as SCM_RIGHTS. Nobody waits where nothing has to be waited for: the
  * child takes a token only if the config makes the monitor do something for it first. The pair closes at exec, and so
  * an end of file tells the monitor that init runs.
@@ -34,6 +34,16 @@ struct child_message {
 	unsigned int n_ttys;
 	bool has_console;
 	struct bv_error err;
+};
+
+/* With CHILD_GO_MAPPED come the mounts that only the monitor can make: the rootfs, and entries with idmap=. */
+enum { CHILD_MAPPED_MAX = 64 };
+
+struct child_token {
+	char token;
+	bool has_root;
+	unsigned int n_entries;
+	bool has_entry[CHILD_MAPPED_MAX]; /* an optional one may be missing */
 };
 
 /* What the monitor's steps prepare; bv_run.engine_data. */
