@@ -217,15 +217,15 @@ TEST(a_daemon_of_a_hook_is_not_waited_for)
 TEST(env_lists)
 {
 	struct bv_strv env = { 0 };
-	CHECK_INT(bv_env_put(&env, "A=1"), 0);
-	CHECK_INT(bv_env_put(&env, "AB=2"), 0);
-	CHECK_INT(bv_env_put(&env, "A=3=4"), 0);
-	CHECK_INT(bv_env_put(&env, "nothing"), 0);
-	CHECK_INT(bv_env_put(&env, "=x"), 0);
+	CHECK_INT(bv_process_env_put(&env, "A=1"), 0);
+	CHECK_INT(bv_process_env_put(&env, "AB=2"), 0);
+	CHECK_INT(bv_process_env_put(&env, "A=3=4"), 0);
+	CHECK_INT(bv_process_env_put(&env, "nothing"), 0);
+	CHECK_INT(bv_process_env_put(&env, "=x"), 0);
 	CHECK_INT(env.n, 2);
-	CHECK_STR(bv_env_get(env.v, "A"), "3=4");
-	CHECK_STR(bv_env_get(env.v, "AB"), "2");
-	CHECK(!bv_env_get(env.v, "B"));
+	CHECK_STR(bv_process_env_get(env.v, "A"), "3=4");
+	CHECK_STR(bv_process_env_get(env.v, "AB"), "2");
+	CHECK(!bv_process_env_get(env.v, "B"));
 	bv_strv_clear(&env);
 
 	struct bv_config cfg = { .log_level = -1 };
@@ -237,19 +237,19 @@ TEST(env_lists)
 	setenv("BV_DROP", "dropped", 1);
 	CHECK_INT(bv_process_environ_attach(&cfg, true, keep, set, &env, NULL), 0);
 	CHECK_INT(env.n, 5);
-	CHECK_STR(bv_env_get(env.v, "BV_KEEP"), "kept");
-	CHECK_STR(bv_env_get(env.v, "PATH"), "/only");
-	CHECK_STR(bv_env_get(env.v, "R"), "changed");
-	CHECK_STR(bv_env_get(env.v, "S"), "set");
-	CHECK_STR(bv_env_get(env.v, "container"), "lxc");
+	CHECK_STR(bv_process_env_get(env.v, "BV_KEEP"), "kept");
+	CHECK_STR(bv_process_env_get(env.v, "PATH"), "/only");
+	CHECK_STR(bv_process_env_get(env.v, "R"), "changed");
+	CHECK_STR(bv_process_env_get(env.v, "S"), "set");
+	CHECK_STR(bv_process_env_get(env.v, "container"), "lxc");
 	bv_strv_clear(&env);
 	CHECK_INT(bv_process_environ_attach(&cfg, false, NULL, NULL, &env, NULL), 0);
-	CHECK_STR(bv_env_get(env.v, "BV_DROP"), "dropped");
-	CHECK_STR(bv_env_get(env.v, "container"), "lxc");
+	CHECK_STR(bv_process_env_get(env.v, "BV_DROP"), "dropped");
+	CHECK_STR(bv_process_env_get(env.v, "container"), "lxc");
 	bv_strv_clear(&env);
 	bv_strv_clear(&cfg.environment);
 	CHECK_INT(bv_process_environ_attach(&cfg, true, NULL, NULL, &env, NULL), 0);
-	CHECK_STR(bv_env_get(env.v, "PATH"), BV_ENV_PATH);
+	CHECK_STR(bv_process_env_get(env.v, "PATH"), BV_PROCESS_PATH);
 	bv_strv_clear(&env);
 	CHECK_INT(bv_process_environ(&cfg, NULL, &env, NULL), 0);
 	CHECK_INT(env.n, 2);

@@ -46,18 +46,19 @@ struct bv_process_limits {
 	gid_t gid;
 	const gid_t *groups;
 	size_t n_groups;
-	bool set_caps;                    /* false: capabilities are left alone (attach -e) */
+	bool set_caps;                    /* false: all five sets are left alone */
 	uint64_t caps_keep;
 	bool no_new_privs;
 	const char *label;                /* LSM label, NULL none */
 	int proc_fd;                      /* of the host's /proc, wanted with a label */
 	const struct bv_seccomp *seccomp; /* NULL none */
+	int death_signal;                 /* sent when the parent ends, 0 none; a change of the user would clear it */
 	int *notify_fd;                   /* gets the listener of a policy with notify; NULL: those calls fail with ENOSYS */
 };
 int bv_process_restrict(const struct bv_process_limits *limits, struct bv_error *err);
 
 /*
- * Execute argv[0], searched in the PATH of `env` (BV_ENV_PATH without one) when it has no slash. It returns only on
+ * Execute argv[0], searched in the PATH of `env` (BV_PROCESS_PATH without one) when it has no slash. It returns only on
  * failure, with the reason; bv_process_exit_code of that is 127 (not found) or 126.
  */
 int bv_process_exec(char *const *argv, char *const *env, struct bv_error *err);

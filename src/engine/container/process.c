@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "engine/container/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "util/cleanup.h"
+#include "util/file.h"
+#include "util/log.h"
+#include "util/num.h"
+
+/* ---- signals ---- */
+
+/* The mask of ignored signals, all of them when /proc cannot say. */
+static uint64_t ignored_signals(void)
+{
+	char status[4096];
+	if (bv_read_small(AT_FDCWD, "/proc/self/status", status, sizeof(status)) <= 0)
+		return UINT64_MAX;
+	const char *s = strstr(status, "\nSigIgn:");
+	return s ? strtoull(s + strlen("\nSigIgn:"), NULL, 16) : UINT64_MAX;
+}
+
+int bv_process_reset_signals(struct bv_error *err)
+{
+	uint64_t ignored = ignored_signals();
+	for (int sig = 1; sig < NSIG && sig <= 64; sig++)
+		if (ignored & (UINT64_C(1) << (sig - 1)))
+			signal(sig, SIG_DFL);
+
+	sigset_t none;
+	sigemptyset(&none);
+	if (sigprocmask(SIG_SETMASK, &none, NULL) < 0)
+		return bv_fail_errno(err, "cannot unblock the signals");
+	return 0;
+}
+
+/* ---- ids ---- */
+
+int bv_process_groups(const struct bv_config *cfg, gid_t **ret, size_t *n, struct bv_error *err)
+{
+	*ret = NULL;
+	*n = 0;
+	if (cfg->init_groups.n == 0)
+		return 0;
+	autofree gid_t *groups = calloc(cfg->init_groups.n, sizeof(*groups));
+	if (!groups)
+		return bv_fail(err, ENOMEM, "out of memory");
+	for (size_t i = 0; i < cfg->init_groups.n; i++) {
+		uint32_t gid;
+		if (bv_parse_u32(cfg->init_groups.v[i], &gid) < 0 || gid == UINT32_MAX)
+			return bv_fail(err, EINVAL, "lxc.init.groups: \"%s\" is no group id", cfg->init_groups.v[i]);
+		groups[i] = gid;
+	}
+	*ret = take_ptr(groups);
+	*n = cfg->init_groups.n;
+	return 0;
+}
+
+static int fail_id(const char *what, unsigned int id, struct bv_error *err)
+{
+	int code = errno;
+	bv_fail_errno(err, "cannot become %s %u", what, id);
+	return code == EINVAL ? bv_hint(err, "lxc.idmap has to map it") : -code;
+}
+
+int bv_process_set_ids(uid_t uid, gid_t gid, const gid_t *groups, size_t n, struct bv_error *err)
+{
+	/* A namespace whose setgroups says "deny" forbids it for good (Linux 3.19), as dropping one may widen access. */
+	if (setgroups(n, n > 0 ? groups : NULL) < 0) {
+		if (errno != EPERM || n > 0)
+			return bv_fail_errno(err, "cannot set the supplementary groups");
+		if (getgroups(0, NULL) > 0)
+			bv_warn("process", "the user namespace does not let the supplementary groups be dropped");
+	}
+	if (setresgid(gid, gid, gid) < 0)
+		return fail_id("group", gid, err);
+	if (setresuid(uid, uid, uid) < 0)
+		return fail_id("user", uid, err);
+	return 0;
+}
+
+/* ---- limits ---- */
+
+static const char *rlimit_name(int resource)
+{
+	static const char *const names[] = {
+		[RLIMIT_CPU] = "cpu",         [RLIMIT_FSIZE] = "fsize",     [RLIMIT_DATA] = "data",
+		[RLIMIT_STACK] = "stack",     [RLIMIT_CORE] = "core",       [RLIMIT_RSS] = "rss",
+		[RLIMIT_NPROC] = "nproc",     [RLIMIT_NOFILE] = "nofile",   [RLIMIT_MEMLOCK] = "memlock",
+		[RLIMIT_AS] = "as",           [RLIMIT_LOCKS] = "locks",     [RLIMIT_SIGPENDING] = "sigpending",
+		[RLIMIT_MSGQUEUE] = "msgqueue", [RLIMIT_NICE] = "nice",     [RLIMIT_RTPRIO] = "rtprio",
+		[RLIMIT_RTTIME] = "rttime",
+	};
+	return resource >= 0 && (size_t)resource < ARRAY_SIZE(names) ? names[resource] : "?";
+}
+
+static void format_limit(uint64_t value, char *buf, size_t size)
+{
+	if (value == UINT64_MAX)
+		snprintf(buf, size, "unlimited");
+	else
+		snprintf(buf, size, "%llu", (unsigned long long)value);
+}
+
+int bv_process_prlimits(const struct bv_config *cfg, pid_t pid, struct bv_error *err)
+{
+	for (size_t i = 0; i < cfg->n_rlimits; i++) {
+		const struct bv_rlimit *l = &cfg->rlimits[i];
+		/* The kernel's 64-bit interface has UINT64_MAX for unlimited, as RLIM64_INFINITY. */
+		struct rlimit64 limit = { .rlim_cur = l->soft, .rlim_max = l->hard };
+		if (prlimit64(pid, (enum __rlimit_resource)l->resource, &limit, NULL) == 0)
+			continue;
+		char soft[24], hard[24];
+		int code = errno;
+		format_limit(l->soft, soft, sizeof(soft));
+		format_limit(l->hard, hard, sizeof(hard));
+		errno = code;
+		bv_fail_errno(err, "cannot set lxc.prlimit.%s to %s:%s", rlimit_name(l->resource), soft, hard);
+		return code == EPERM ? bv_hint(err, "a hard limit is raised with CAP_SYS_RESOURCE only") : -code;
+	}
+	return 0;
+}
+
+/* ---- restrictions ---- */
+
+/* After a uid other than 0 was taken with PR_SET_KEEPCAPS, permitted is still there and effective is empty. */
+static int raise_permitted(struct bv_error *err)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+	if (syscall(SYS_capget, &header, data) < 0)
+		return bv_fail_errno(err, "cannot read the capabilities of the process");
+	for (int i = 0; i < _LINUX_CAPABILITY_U32S_3; i++)
+		data[i].effective = data[i].permitted;
+	if (syscall(SYS_capset, &header, data) < 0)
+		return bv_fail_errno(err, "cannot set the capabilities of the process");
+	return 0;
+}
+
+static int apply_caps(const struct bv_process_limits *l, bool has_filter, struct bv_error *err)
+{
+	if (!l->set_caps)
+		return 0;
+	bool filter_needs_admin = has_filter && !l->no_new_privs;
+	return bv_caps_apply_until_exec(l->caps_keep, filter_needs_admin ? UINT64_C(1) << CAP_SYS_ADMIN : 0, err);
+}
+
+int bv_process_restrict(const struct bv_process_limits *l, struct bv_error *err)
+{
+	bool has_filter = l->seccomp && l->seccomp->n > 0;
+	bool keep_caps = l->uid != 0 && (l->set_caps || has_filter);
+
+	int r = l->label ? bv_lsm_apply_exec(l->label, l->proc_fd, err) : 0;
+	if (r < 0)
+		return r;
+	if (keep_caps && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
+		return bv_fail_errno(err, "cannot keep the capabilities over the change of the user");
+	r = bv_process_set_ids(l->uid, l->gid, l->groups, l->n_groups, err);
+	if (r == 0 && keep_caps)
+		r = raise_permitted(err);
+	if (r == 0)
+		r = apply_caps(l, has_filter, err);
+	if (r < 0)
+		return r;
+	if (l->death_signal && prctl(PR_SET_PDEATHSIG, l->death_signal, 0, 0, 0) < 0)
+		return bv_fail_errno(err, "cannot ask for a signal at the end of the parent");
+	if (l->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return bv_fail_errno(err, "cannot set no_new_privs");
+	return has_filter ? bv_seccomp_apply(l->seccomp, l->notify_fd, err) : 0;
+}
+
+/* ---- exec ---- */
+
+static int fail_exec(const char *command, int code, struct bv_error *err)
+{
+	bv_fail(err, code, "cannot execute %s: %s", command, strerror(code));
+	switch (code) {
+	case ENOENT:
+		return strchr(command, '/') ? bv_hint(err, "it, its interpreter or its loader is not there") : -code;
+	case EACCES:
+		return bv_hint(err, "is it executable, and its file system not mounted noexec?");
+	case ENOEXEC:
+		return bv_hint(err, "it is a program of another architecture, or a script without #!");
+	default:
+		return -code;
+	}
+}
+
+int bv_process_exec(char *const *argv, char *const *env, struct bv_error *err)
+{
+	const char *command = argv[0];
+	if (!command || !*command)
+		return bv_fail(err, ENOENT, "there is no command to execute");
+	if (strchr(command, '/')) {
+		execve(command, argv, env);
+		return fail_exec(command, errno, err);
+	}
+
+	/* As a shell does it: what is found but may not be executed counts when nothing else is found. */
+	const char *path = bv_process_env_get(env, "PATH");
+	int code = ENOENT;
+	for (const char *dir = path ? path : BV_PROCESS_PATH;;) {
+		size_t n = strcspn(dir, ":");
+		autofree char *file = bv_asprintf("%.*s/%s", n ? (int)n : 1, n ? dir : ".", command);
+		if (!file)
+			return bv_fail(err, ENOMEM, "out of memory");
+		execve(file, argv, env);
+		if (errno == EACCES)
+			code = EACCES;
+		else if (errno != ENOENT && errno != ENOTDIR)
+			return fail_exec(file, errno, err);
+		if (!dir[n])
+			break;
+		dir += n + 1;
+	}
+	bv_fail(err, code, "cannot execute %s: %s", command, strerror(code));
+	return code == ENOENT ? bv_hint(err, "PATH is %s", path ? path : BV_PROCESS_PATH) : -code;
+}
+
+int bv_process_exit_code(const struct bv_error *err)
+{
+	enum { NOT_EXECUTABLE = 126, NOT_FOUND = 127 };
+	return err->code == ENOENT || err->code == ENOTDIR ? NOT_FOUND : NOT_EXECUTABLE;
+}
+
+/* ---- errors between processes ---- */
+
+int bv_process_error_send(int fd, const struct bv_error *err)
+{
+	ssize_t n = send(fd, err, sizeof(*err), MSG_NOSIGNAL);
+	if (n < 0 && errno == ENOTSOCK)
+		n = write(fd, err, sizeof(*err));
+	return n == sizeof(*err) ? 0 : n < 0 ? -errno : -EIO;
+}
+
+int bv_process_error_receive(int fd, struct bv_error *ret)
+{
+	size_t got = 0;
+	while (got < sizeof(*ret)) {
+		ssize_t n = read(fd, (char *)ret + got, sizeof(*ret) - got);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		got += (size_t)n;
+	}
+	if (got == 0)
+		return 0;
+	if (got != sizeof(*ret))
+		return -EPROTO;
+	ret->what[sizeof(ret->what) - 1] = '\0';
+	ret->hint[sizeof(ret->hint) - 1] = '\0';
+	if (ret->code <= 0)
+		ret->code = EIO;
+	return 1;
+}
