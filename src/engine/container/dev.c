@@ -126,11 +126,9 @@ static int new_uuid(char buf[40])
 	return 0;
 }
 
-/* Where the boot id is shown: below the procfs that we mounted, or one that an entry mounted on /proc; -1: nowhere. */
+/* Where the boot id is shown: below the procfs that an entry mounted on /proc, if lxc.mount.auto did not. */
 static int open_proc(const struct bv_setup *s)
 {
-	if (s->proc >= 0)
-		return fcntl(s->proc, F_DUPFD_CLOEXEC, 3);
 	autoclose int proc = bv_rootat_open_nolinks(s->root, "proc", O_PATH | O_DIRECTORY, 0);
 	struct statfs st;
 	if (proc < 0 || fstatfs(proc, &st) < 0 || st.f_type != PROC_SUPER_MAGIC)
@@ -154,7 +152,8 @@ static int make_boot_id(const struct bv_setup *s)
 	r = bv_write_all(file, uuid, strlen(uuid));
 	if (r < 0)
 		return r;
-	autoclose int proc = open_proc(s);
+	autoclose int opened = s->proc >= 0 ? -1 : open_proc(s);
+	int proc = s->proc >= 0 ? s->proc : opened;
 	if (proc < 0)
 		return 0;
 	autoclose int mnt = bv_mount_clone(s->dev, ".lxc-boot-id", false);

@@ -102,11 +102,9 @@ static const char *target_inside(const struct bv_setup *s, const char *target)
 /* O_PATH fd of the target, made if the entry says so. */
 static int open_target(const struct bv_setup *s, const struct bv_mount_line *m, const char *inside, struct bv_error *err)
 {
-	int fd = bv_rootat_open(s->root, inside, O_PATH, 0);
-	if (fd == -ENOENT && m->create_dir)
-		fd = bv_rootat_mkdir_p(s->root, inside, 0755);
-	else if (fd == -ENOENT && m->create_file)
-		fd = bv_rootat_touch(s->root, inside, 0644);
+	int fd = m->create_dir  ? bv_rootat_mkdir_p(s->root, inside, 0755) :
+		 m->create_file ? bv_rootat_touch(s->root, inside, 0644) :
+				  bv_rootat_open(s->root, inside, O_PATH, 0);
 	if (fd >= 0)
 		return fd;
 	errno = -fd;

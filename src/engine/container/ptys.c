@@ -41,8 +41,8 @@ static int new_devpts(const struct bv_setup *s, char *message, size_t size)
 	uint64_t max = (uint64_t)s->config->pty_max + s->config->tty_max;
 	uint64_t used = (uint64_t)s->config->tty_max + has_console(s->config);
 	char options[96];
-	/* "newinstance" is for mount(2) before Linux 4.7, later kernels ignore it. */
-	snprintf(options, sizeof(options), "newinstance,ptmxmode=666,mode=620,max=%llu,gid=5",
+	/* Every devpts is an instance of its own since Linux 4.7. */
+	snprintf(options, sizeof(options), "ptmxmode=666,mode=620,max=%llu,gid=5",
 		 (unsigned long long)(max > used ? max : used));
 	unsigned int attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
 	int fd = bv_mount_new("devpts", "devpts", options, attributes, message, size);
