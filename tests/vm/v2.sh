@@ -122,6 +122,6 @@ check "nothing is left of its cgroup" is "$(find $cg -maxdepth 2 -name 'lxc.*deb
 "$BV_STAGE/libexec/lxc/lxc-net" stop
 check "the bridge goes" test ! -d /sys/class/net/lxcbr0
 for f in "$TMPDIR/bb.log" "$TMPDIR/deb.log"; do
-	[ "$tests_failed" = 0 ] || tail -n 40 "$f" | sed "s|^|# ${f##*/}: |"
+	[ "${tests_failed:-0}" = 0 ] || tail -n 40 "$f" | sed "s|^|# ${f##*/}: |"
 done
 done_testing
