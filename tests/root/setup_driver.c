@@ -70,12 +70,10 @@ static void show_terminals(const struct bv_setup *s)
 static void child(struct bv_setup *s, int go, bool user, bool terminals, char **argv)
 {
 	char c;
-	if (read(go, &c, 1) < 0)
-		_exit(FAILED);
 	umask(022);
-	if (user && (setgid(0) < 0 || setuid(0) < 0))
+	if (s->run->cgroup && bv_cgroup_enter_self(s->run->cgroup, bv_cgroup_clone_fd(s->run->cgroup) >= 0) < 0)
 		_exit(FAILED);
-	if (s->run->cgroup && bv_cgroup_enter_self(s->run->cgroup, false) < 0)
+	if (read(go, &c, 1) < 0 || (user && (setgid(0) < 0 || setuid(0) < 0)))
 		_exit(FAILED);
 	bool keep_cgroup = s->config->ns_keep_set && (s->config->ns_keep & (1U << BV_NS_CGROUP));
 	if (s->run->cgroup && !keep_cgroup && unshare(CLONE_NEWCGROUP) < 0)
@@ -112,10 +110,13 @@ static void close_cgroup(struct bv_run *run)
 	bv_cgroup_free(run->cgroup);
 }
 
-static pid_t new_process(bool user)
+static pid_t new_process(const struct bv_run *run, bool user)
 {
+	int cgroup = run->cgroup ? bv_cgroup_clone_fd(run->cgroup) : -1;
 	struct clone_args args = {
-		.flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET | (user ? CLONE_NEWUSER : 0),
+		.cgroup = cgroup < 0 ? 0 : (unsigned int)cgroup,
+		.flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET |
+			 (user ? CLONE_NEWUSER : 0) | (cgroup < 0 ? 0 : CLONE_INTO_CGROUP),
 		.exit_signal = SIGCHLD,
 	};
 	return (pid_t)syscall(SYS_clone3, &args, sizeof(args));
@@ -156,7 +157,7 @@ int main(int argc, char **argv)
 	int go[2];
 	if (pipe2(go, O_CLOEXEC) < 0)
 		return 2;
-	pid_t pid = new_process(user);
+	pid_t pid = new_process(&run, user);
 	if (pid == 0) {
 		close(go[1]);
 		child(&s, go[0], user, terminals, argv + i);
