@@ -84,7 +84,7 @@ static unsigned int parse_elevated(const struct attach_args *a)
 int main(int argc, char **argv)
 {
 	struct attach_args a = { .uid = -1, .gid = -1 };
-	cmd_parse(&command, argc, argv, &a.common);
+	cmd_parse_protected(&command, argc, argv, &a.common);
 	unsigned int elevated = parse_elevated(&a);
 
 	autoclean(bv_instance_freep) struct bv_instance *inst = cmd_open(&a.common);
@@ -111,5 +111,8 @@ int main(int argc, char **argv)
 
 	bv_strv_clear(&a.set_vars);
 	bv_strv_clear(&a.keep_vars);
-	return r < 0 ? cmd_fail(&a.common, &err) : status;
+	/* 126 and 127 for a command that could not be executed come with an error, too. */
+	if (r < 0)
+		cmd_fail(&a.common, &err);
+	return r < 0 && status == EXIT_SUCCESS ? EXIT_FAILURE : status;
 }

@@ -38,7 +38,7 @@ static const struct cmd command = {
 int main(int argc, char **argv)
 {
 	struct execute_args a = { .uid = -1, .gid = -1 };
-	cmd_parse(&command, argc, argv, &a.common);
+	cmd_parse_protected(&command, argc, argv, &a.common);
 
 	autoclean(bv_instance_freep) struct bv_instance *inst = cmd_open(&a.common);
 	struct bv_start_options start = {

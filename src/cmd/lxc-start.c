@@ -55,7 +55,7 @@ static int configure(struct bv_instance *inst, const struct start_args *a, struc
 int main(int argc, char **argv)
 {
 	struct start_args a = { .foreground = false };
-	cmd_parse(&command, argc, argv, &a.common);
+	cmd_parse_protected(&command, argc, argv, &a.common);
 
 	autoclean(bv_instance_freep) struct bv_instance *inst = cmd_open(&a.common);
 	struct bv_start_options start = {
