@@ -127,6 +127,7 @@ static int attach_rootfs(struct bv_setup *s, struct bv_error *err)
 int bv_setup_rootfs(struct bv_setup *s, struct bv_error *err)
 {
 	s->dev = s->proc = -1;
+	s->dev_is_hosts = false;
 	s->next_mapped_entry = 0;
 
 	/*

@@ -31,9 +31,24 @@ static bool has_devpts(const struct bv_config *cfg)
 /* /dev as it is now: the tmpfs, or what the rootfs has. */
 static int open_dev(struct bv_setup *s, struct bv_error *err)
 {
+	if (s->dev >= 0)
+		return 0;
+	s->dev = bv_setup_open_top(s, "dev", err);
 	if (s->dev < 0)
-		s->dev = bv_setup_open_top(s, "dev", err);
-	return s->dev < 0 ? s->dev : 0;
+		return s->dev;
+	struct stat ours, hosts;
+	if (fstat(s->dev, &ours) < 0)
+		return bv_fail_errno(err, "cannot look at /dev of the rootfs");
+	/* A rootfs that shares the file system of the host's /dev directory has another inode there. */
+	s->dev_is_hosts = stat("/dev", &hosts) == 0 && ours.st_dev == hosts.st_dev && ours.st_ino == hosts.st_ino;
+	return 0;
+}
+
+/* lxc.tty.dir, or NULL. */
+static const char *tty_dir(const struct bv_setup *s)
+{
+	const char *dir = s->config->tty_dir;
+	return dir && *dir && !s->dev_is_hosts ? dir : NULL;
 }
 
 static int new_devpts(const struct bv_setup *s, char *message, size_t size)
@@ -56,7 +71,7 @@ static int new_devpts(const struct bv_setup *s, char *message, size_t size)
 /* /dev/ptmx leads to the instance's own devpts: a link, unless the rootfs has the device, which finds /dev/pts itself. */
 static int make_ptmx(const struct bv_setup *s, struct bv_error *err)
 {
-	if (symlinkat("pts/ptmx", s->dev, "ptmx") == 0)
+	if (s->dev_is_hosts || symlinkat("pts/ptmx", s->dev, "ptmx") == 0)
 		return 0;
 	struct stat st;
 	if (errno == EEXIST && fstatat(s->dev, "ptmx", &st, AT_SYMLINK_NOFOLLOW) == 0) {
@@ -71,7 +86,7 @@ static int make_ptmx(const struct bv_setup *s, struct bv_error *err)
 /* The devpts' fd, mounted on /dev/pts. */
 static int mount_devpts(struct bv_setup *s, struct bv_error *err)
 {
-	if (mkdirat(s->dev, "pts", 0755) < 0 && errno != EEXIST)
+	if (!s->dev_is_hosts && mkdirat(s->dev, "pts", 0755) < 0 && errno != EEXIST)
 		return bv_fail_errno(err, "cannot make the directory /dev/pts");
 	char message[256];
 	autoclose int pts = new_devpts(s, message, sizeof(message));
@@ -111,7 +126,10 @@ static int show(const struct bv_setup *s, int mnt, const char *name, struct bv_e
 		if (r == 0)
 			r = bv_mount_attach(mnt, s->dev, name);
 	} else if (r >= 0) {
-		autoclose int target = bv_rootat_touch(s->dev, name, 0644);
+		autoclose int target = s->dev_is_hosts ? bv_rootat_open_nolinks(s->dev, name, O_PATH, 0) :
+							 bv_rootat_touch(s->dev, name, 0644);
+		if (target == -ENOENT && s->dev_is_hosts)
+			return 0;
 		r = target < 0 ? target : bv_rootat_attach(mnt, target);
 	}
 	if (r < 0) {
@@ -139,8 +157,8 @@ static int make_console(struct bv_setup *s, int pts, struct bv_error *err)
 	if (uid != 0 && fchown(s->console_slave, uid, (gid_t)-1) < 0)
 		return bv_fail_errno(err, "cannot give the console to the user %u", uid);
 
-	const char *dir = s->config->tty_dir;
-	if (dir && *dir) {
+	const char *dir = tty_dir(s);
+	if (dir) {
 		char name[NAME_MAX];
 		snprintf(name, sizeof(name), "%s/console", dir);
 		int r = show_console(s, name, err);
@@ -154,9 +172,9 @@ static int make_console(struct bv_setup *s, int pts, struct bv_error *err)
 static int show_tty(const struct bv_setup *s, int mnt, unsigned int n, struct bv_error *err)
 {
 	char name[16], below[NAME_MAX];
-	const char *dir = s->config->tty_dir;
+	const char *dir = tty_dir(s);
 	snprintf(name, sizeof(name), "tty%u", n);
-	if (!dir || !*dir)
+	if (!dir)
 		return show(s, mnt, name, err);
 
 	snprintf(below, sizeof(below), "%s/%s", dir, name);
@@ -219,7 +237,7 @@ int bv_setup_ptys(struct bv_setup *s, struct bv_error *err)
 	if (r < 0 || (has_devpts(cfg) && pts < 0))
 		return r < 0 ? r : pts;
 
-	if (cfg->tty_dir && *cfg->tty_dir) {
+	if (tty_dir(s)) {
 		autoclose int dir = bv_rootat_mkdir_p(s->dev, cfg->tty_dir, 0755);
 		if (dir < 0) {
 			errno = -dir;
