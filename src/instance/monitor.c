@@ -212,13 +212,19 @@ static int open_loop(struct bv_monitor *m, struct bv_error *err)
 	return 0;
 }
 
-/* The foreground's terminal is the console's peer; lxc-execute without a terminal has none. */
+/*
+ * In the foreground the caller's terminal is the console's peer. lxc-execute gives its command what is not a terminal
+ * as it is (child.c), and so the monitor must keep its hands off that.
+ */
 static int open_terminal(struct bv_monitor *m, struct termios *saved)
 {
 	if (!m->foreground || m->console.master < 0)
 		return 0;
+	if (!m->execute || isatty(STDOUT_FILENO) || isatty(STDERR_FILENO))
+		m->console.out = isatty(STDOUT_FILENO) || !m->execute ? STDOUT_FILENO : STDERR_FILENO;
+	if (m->execute && !isatty(STDIN_FILENO))
+		return 0;
 	m->console.in = STDIN_FILENO;
-	m->console.out = STDOUT_FILENO;
 	bv_terminal_copy_size(STDIN_FILENO, m->console.master);
 	watch(m, STDIN_FILENO, TAG_TERMINAL);
 	return bv_terminal_raw(STDIN_FILENO, saved);
