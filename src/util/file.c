@@ -123,47 +123,89 @@ int bv_mkdir_p(int dirfd, const char *path, mode_t mode)
 	return mkdirat(dirfd, path, mode) < 0 && errno != EEXIST ? -errno : 0;
 }
 
-enum { REMOVE_DEPTH_MAX = 4096 };
+/*
+ * A tree can be deeper than a process may have open files. What lies deeper than this below the top is moved up to it
+ * and removed from there, so that never more fds than this are open.
+ */
+enum { REMOVE_DEPTH_MAX = 128 };
 
-static int remove_below(int dirfd, const char *name, dev_t dev, int depth)
+struct removal {
+	dev_t dev;
+	int top;            /* fd of the tree's top directory, or -1 as long as it is not open */
+	unsigned int moved; /* how many were moved up to it */
+};
+
+static int remove_below(struct removal *t, int dirfd, const char *name, int depth);
+
+static int move_up(struct removal *t, int dirfd, const char *name)
+{
+	char up[32];
+	for (;;) {
+		snprintf(up, sizeof(up), ".removed.%u", t->moved++);
+		if (renameat2(dirfd, name, t->top, up, RENAME_NOREPLACE) == 0)
+			return 0;
+		if (errno != EEXIST)
+			return -errno;
+	}
+}
+
+static int remove_children(struct removal *t, int *fd, int depth)
+{
+	autodir DIR *dir = fdopendir(*fd);
+	if (!dir)
+		return -errno;
+	int below = take_fd(fd);
+	if (depth == 0)
+		t->top = below;
+
+	struct dirent *e;
+	for (unsigned int moved = 0;; moved = t->moved) {
+		while ((e = readdir(dir))) {
+			if (bv_streq(e->d_name, ".") || bv_streq(e->d_name, ".."))
+				continue;
+			int r = remove_below(t, below, e->d_name, depth + 1);
+			if (r < 0)
+				return r;
+		}
+		/* readdir need not show what came in meanwhile. */
+		if (depth > 0 || t->moved == moved)
+			return 0;
+		rewinddir(dir);
+	}
+}
+
+static int remove_below(struct removal *t, int dirfd, const char *name, int depth)
 {
 	if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
 		return 0;
 	if (errno != EISDIR && errno != EPERM)
 		return -errno;
-	if (unlinkat(dirfd, name, AT_REMOVEDIR) == 0)
+	if (unlinkat(dirfd, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
 		return 0;
 	if (errno != ENOTEMPTY && errno != EEXIST)
 		return -errno;
-	if (depth > REMOVE_DEPTH_MAX)
-		return -ELOOP;
+	/* Where it cannot be moved (an overlay's lower directory, EXDEV), the number of open files is the limit. */
+	if (depth >= REMOVE_DEPTH_MAX && move_up(t, dirfd, name) == 0)
+		return 0;
 
 	autoclose int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
-		return -errno;
+		return errno == ENOENT ? 0 : -errno;
 	struct stat st;
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	if (dev && st.st_dev != dev)
+	if (depth == 0)
+		t->dev = st.st_dev;
+	else if (st.st_dev != t->dev)
 		return -EBUSY;
-
-	autodir DIR *dir = fdopendir(fd);
-	if (!dir)
-		return -errno;
-	int below = take_fd(&fd);
-
-	struct dirent *e;
-	while ((e = readdir(dir))) {
-		if (bv_streq(e->d_name, ".") || bv_streq(e->d_name, ".."))
-			continue;
-		int r = remove_below(below, e->d_name, st.st_dev, depth + 1);
-		if (r < 0)
-			return r;
-	}
-	return unlinkat(dirfd, name, AT_REMOVEDIR) < 0 ? -errno : 0;
+	int r = remove_children(t, &fd, depth);
+	if (r < 0)
+		return r;
+	return unlinkat(dirfd, name, AT_REMOVEDIR) < 0 && errno != ENOENT ? -errno : 0;
 }
 
 int bv_remove_tree(int dirfd, const char *path)
 {
-	return remove_below(dirfd, path, 0, 0);
+	struct removal t = { .top = -1 };
+	return remove_below(&t, dirfd, path, 0);
 }
