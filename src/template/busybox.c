@@ -309,7 +309,7 @@ static int run(const struct bv_build *b, struct bv_error *err)
 	if (r == 0)
 		r = append_config(b, dynamic > 0, err);
 	if (r == 0)
-		bv_progress_say(&b->progress, 1, "Log in as root on a console; there is no password");
+		bv_progress_say(&b->progress, BV_PROGRESS_KEEP, "Log in as root on a console; there is no password");
 	return r;
 }
 

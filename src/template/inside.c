@@ -16,6 +16,7 @@
 
 #include "rootfs/rootat.h"
 #include "sys/kernel.h"
+#include "sys/mountfd.h"
 #include "util/cleanup.h"
 #include "util/file.h"
 #include "util/str.h"
@@ -57,7 +58,7 @@ static int mount_inside(int root, const char *path, const char *fstype, const ch
 			struct bv_error *err)
 {
 	char message[256] = "";
-	autoclose int mnt = bv_fs_mount(fstype, fstype, options, MOUNT_ATTR_NOSUID, message, sizeof(message));
+	autoclose int mnt = bv_mount_new(fstype, fstype, options, MOUNT_ATTR_NOSUID, message, sizeof(message));
 	if (mnt < 0)
 		return bv_fail(err, mnt, "cannot mount %s for %s: %s", fstype, path, *message ? message : strerror(-mnt));
 	autoclose int target = bv_rootat_mkdir_p(root, path, 0755);
@@ -110,7 +111,7 @@ static void give_resolv_conf(int root)
 	char link[256];
 	ssize_t n = readlinkat(etc, "resolv.conf", link, sizeof(link) - 1);
 	if (n < 0) {
-		autoclose int host = bv_open_tree(AT_FDCWD, "/etc/resolv.conf", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+		autoclose int host = bv_mount_clone(AT_FDCWD, "/etc/resolv.conf", false);
 		autoclose int file = bv_rootat_open_nolinks(root, "/etc/resolv.conf", O_PATH, 0);
 		if (host >= 0 && file >= 0)
 			bv_rootat_attach(host, file);

@@ -188,18 +188,18 @@ static int only_asked(struct bv_recipe_job *job, const struct bv_progress *p, st
 		int r = bv_recipe_cache_flush(job, true, err);
 		if (r < 0)
 			return r;
-		bv_progress_say(p, 1, "The cache of %s is empty", recipe->image.distribution);
+		bv_progress_say(p, BV_PROGRESS_KEEP, "The cache of %s is empty", recipe->image.distribution);
 		return 1;
 	}
 	if (job->args.print) {
 		autoclean(bv_buf_clear) struct bv_buf text = { 0 };
 		bv_yaml_print(job->tree, &text);
-		say_lines(p, -1, text.p ? text.p : "");
+		say_lines(p, BV_PROGRESS_KEEP, text.p ? text.p : "");
 		return 1;
 	}
 	if (!job->args.validate)
 		return 0;
-	bv_progress_say(p, 1, "%s is valid: %s %s, %s, variant %s, from %s", job->path, recipe->image.distribution,
+	bv_progress_say(p, BV_PROGRESS_KEEP, "%s is valid: %s %s, %s, variant %s, from %s", job->path, recipe->image.distribution,
 			recipe->image.release, recipe->image.mapped, recipe->image.variant,
 			recipe->source.url && *recipe->source.url ? recipe->source.url : "no mirror known yet");
 	return 1;
@@ -222,7 +222,7 @@ int bv_recipe_prepare(struct bv_recipe_job **ret, const char *path, const char *
 		autofree char *help = NULL;
 		r = bv_recipe_help(path, &help, err);
 		if (r == 0)
-			say_lines(progress, -1, help);
+			say_lines(progress, BV_PROGRESS_KEEP, help);
 		return r < 0 ? r : 1;
 	}
 
@@ -308,8 +308,8 @@ int bv_recipe_run(struct bv_recipe_job *job, const struct bv_build *build, struc
 		return r;
 	const char *message = job->recipe->targets.lxc.create_message;
 	if (message)
-		say_lines(&build->progress, 1, message);
-	bv_progress_say(&build->progress, 1, "Log in as %s; %s %s", job->recipe->login.user,
+		say_lines(&build->progress, BV_PROGRESS_KEEP, message);
+	bv_progress_say(&build->progress, BV_PROGRESS_KEEP, "Log in as %s; %s %s", job->recipe->login.user,
 			job->password_is_random ? "the password, told only now, is" : "the password is",
 			job->password_is_random ? job->password : "the one you gave");
 	return 0;

@@ -29,7 +29,12 @@ struct bv_template {
 	struct bv_recipe_job *job;     /* of a prepared recipe */
 };
 
-/* Progress, one line a call; `fraction` below 0 when unknown. `fn` may be NULL. */
+/*
+ * Progress, one line a call; `fraction` below 0 when unknown, BV_PROGRESS_KEEP for what the user is to have in front of
+ * him at the end (who can log in). `fn` may be NULL.
+ */
+#define BV_PROGRESS_KEEP 2.0
+
 struct bv_progress {
 	void (*fn)(void *data, double fraction, const char *text);
 	void *data;
