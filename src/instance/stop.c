@@ -53,13 +53,25 @@ static int kill_now(struct bv_instance *inst, struct bv_handle *h, struct bv_err
 	return wait_stopped(inst, h, err);
 }
 
+/* Runs, with another init than the one that was told to reboot; or stopped instead. */
+static bool has_rebooted(const struct bv_run_state *st, enum bv_state effective, const void *data)
+{
+	const struct bv_run_state *old = data;
+	return effective == BV_STOPPED ||
+	       (effective == BV_RUNNING && (st->init_pid != old->init_pid || st->init_start != old->init_start));
+}
+
 static int wait_reboot(struct bv_instance *inst, struct bv_handle *h, int timeout_s, struct bv_error *err)
 {
 	if (bv_pidfd_wait(h->run.pidfd, to_ms(timeout_s)) < 0) {
 		bv_fail(err, ETIMEDOUT, "init of %s did not reboot within %d s", inst->name, timeout_s);
 		return bv_hint(err, "lxc-stop -n %s -k ends it, lxc-start starts it again", inst->name);
 	}
-	return bv_instance_wait(inst, 1U << BV_RUNNING, KILL_GRACE_S, err);
+	int r = bv_wait_until(inst, has_rebooted, &h->state, KILL_GRACE_S, err);
+	enum bv_state state;
+	if (r == 0 && bv_instance_state(inst, &state, NULL) == 0 && state == BV_STOPPED)
+		r = bv_fail(err, EIO, "%s stopped where it was to reboot", inst->name);
+	return r;
 }
 
 static int stop(struct bv_instance *inst, struct bv_handle *h, const struct bv_stop_options *o, struct bv_error *err)

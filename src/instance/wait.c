@@ -47,20 +47,38 @@ static int watch_places(int fd, const struct bv_instance *inst, struct bv_error 
 	return 0;
 }
 
-int bv_instance_wait(struct bv_instance *inst, unsigned int states, int timeout_s, struct bv_error *err)
+static int look(const struct bv_instance *inst, struct bv_run_state *st, enum bv_state *effective, struct bv_error *err)
+{
+	struct bv_rundir rd;
+	*st = (struct bv_run_state){ 0 };
+	*effective = BV_STOPPED;
+	int r = bv_rundir_open(&rd, inst->lxcpath, inst->name, err);
+	if (r < 0)
+		return r;
+	if (bv_run_state_read(&rd, st) == 0)
+		*effective = bv_run_state_effective(&rd, st);
+	bv_rundir_close(&rd);
+	return 0;
+}
+
+int bv_wait_until(const struct bv_instance *inst, bv_reached_fn reached, const void *data, int timeout_s,
+		  struct bv_error *err)
 {
 	int64_t deadline = timeout_s < 0 ? INT64_MAX : bv_now_ms() + (int64_t)timeout_s * 1000;
 	autoclose int fd = timeout_s ? inotify_init1(IN_CLOEXEC | IN_NONBLOCK) : -1;
 
 	for (;;) {
 		/* Watch first, look then: no change falls between. */
-		int r = fd >= 0 ? watch_places(fd, inst, err) : 0;
+		struct bv_run_state st;
 		enum bv_state state;
+		int r = fd >= 0 ? watch_places(fd, inst, err) : 0;
 		if (r == 0)
-			r = bv_instance_state(inst, &state, err);
+			r = look(inst, &st, &state, err);
 		if (r < 0)
 			return r;
-		if (states & (1U << state))
+		bool done = reached(&st, state, data);
+		bv_run_state_clear(&st);
+		if (done)
 			return 0;
 
 		int64_t left = deadline - bv_now_ms();
@@ -74,4 +92,15 @@ int bv_instance_wait(struct bv_instance *inst, unsigned int states, int timeout_
 				;
 		}
 	}
+}
+
+static bool one_of(const struct bv_run_state *st, enum bv_state effective, const void *data)
+{
+	(void)st;
+	return *(const unsigned int *)data & (1U << effective);
+}
+
+int bv_instance_wait(struct bv_instance *inst, unsigned int states, int timeout_s, struct bv_error *err)
+{
+	return bv_wait_until(inst, one_of, &states, timeout_s, err);
 }
