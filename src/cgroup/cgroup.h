@@ -31,6 +31,7 @@ struct bv_cgroup_spec {
 	const char *name;    /* of the instance */
 	const char *pattern; /* lxc.cgroup.pattern, or NULL */
 	bool with_monitor;   /* make the monitor cgroup too */
+	bool without_devices; /* don't apply devices.*: a VM's VMM opens /dev/kvm, the guest's devices are its own */
 };
 
 /*
@@ -40,7 +41,11 @@ struct bv_cgroup_spec {
  */
 int bv_cgroup_create(struct bv_cgroup **ret, const struct bv_cgroup_spec *spec, struct bv_error *err);
 
-/* The v2 payload directory for CLONE_INTO_CGROUP, or -1 when there is no v2 hierarchy. Owned by the cgroup. */
+/*
+ * The v2 payload directory for CLONE_INTO_CGROUP, or -1 when there is no v2 hierarchy. Owned by the cgroup.
+ * (CLONE_NEWCGROUP in the same clone3 makes the caller's cgroup the root of the namespace, not the new one: the child
+ * unshares its cgroup namespace itself, once it is in all hierarchies.)
+ */
 int bv_cgroup_clone_fd(const struct bv_cgroup *cg);
 /* The same for the monitor's cgroup. */
 int bv_cgroup_monitor_clone_fd(const struct bv_cgroup *cg);
@@ -56,10 +61,19 @@ int bv_cgroup_enter_self_monitor(const struct bv_cgroup *cg, bool born_inside);
 void bv_cgroup_seal(struct bv_cgroup *cg);
 
 /*
- * Where the cgroups are, as lines "HIERARCHY PAYLOAD MONITOR\n" for the run directory's state, and back: everything
- * below works on a cgroup that was opened from such text by another process. HIERARCHY is "unified" or the v1
- * controller list; paths are relative to the hierarchy's mount; MONITOR is "-" when there is none.
- * bv_cgroup_open opens nothing but what a call needs, when it needs it.
+ * Give the payload cgroup to another user, so that a process of that user can make cgroups below it: the directory and
+ * the files that delegation means, no limits. bv_cgroup_create does so itself when root starts an id-mapped instance.
+ */
+int bv_cgroup_delegate(struct bv_cgroup *cg, uid_t uid, gid_t gid, struct bv_error *err);
+
+/*
+ * Where the cgroups are, as text for the run directory's state, and back: everything below works on a cgroup that was
+ * opened from such text by another process. A line for each hierarchy, v2 first: "NAME CONTROLLERS MOUNTPOINT PAYLOAD
+ * MONITOR INNER MADE\n". CONTROLLERS is "unified" for v2; PAYLOAD and MONITOR are relative to the mount; INNER is
+ * lxc.cgroup.dir.container.inner; MADE the topmost directory above them that was made for them; "-" is none.
+ * bv_cgroup_open opens nothing and asks nothing of the host; a call opens what it needs when it needs it. From an empty
+ * text it looks at the host and gives an object without an instance, for bv_cgroup_hierarchies alone; of v2,
+ * `controllers` then are those that the host has there ("cpu io memory").
  */
 char *bv_cgroup_describe(const struct bv_cgroup *cg);
 int bv_cgroup_open(struct bv_cgroup **ret, const char *description, struct bv_error *err);
@@ -80,7 +94,7 @@ int bv_cgroup_freeze(struct bv_cgroup *cg, bool freeze, int timeout_ms, struct b
 /* 1 frozen, 0 not, -errno. */
 int bv_cgroup_is_frozen(struct bv_cgroup *cg);
 
-/* UINT64_MAX: the host cannot tell. Bytes, nanoseconds, operations. */
+/* UINT64_MAX: not asked for, the host cannot tell, or (limits) no limit. Bytes, nanoseconds, operations. */
 struct bv_cgroup_stats {
 	uint64_t cpu_ns, cpu_user_ns, cpu_system_ns;
 	uint64_t memory, memory_limit, swap, kernel_memory;
@@ -89,16 +103,29 @@ struct bv_cgroup_stats {
 };
 
 /*
- * v2: cpu.stat, memory.current less inactive_file of memory.stat is NOT used: memory is anon+file as LXC 7 counts,
- * kernel memory is kernel_stack+pagetables+sock+slab, io.stat. v1: cpuacct.usage, memory.usage_in_bytes,
- * memory.kmem.usage_in_bytes, blkio.throttle.io_service_bytes. `what` are BV_STATS_* bits: nothing else is read.
+ * `what` are BV_STATS_* bits: nothing else is read. From v2: cpu.stat, memory.stat, memory.swap.current, io.stat,
+ * pids.current. From v1, for the controllers that are there: cpuacct.usage, memory.usage_in_bytes,
+ * memory.kmem.usage_in_bytes, memory.memsw.usage_in_bytes less the memory, blkio.throttle.* (with nested cgroups),
+ * pids.current.
+ * On v2 `memory` is anon + file of memory.stat, as LXC 7 prints it. That is less than memory.current, which counts the
+ * kernel's memory too: of this, `kernel_memory` is kernel_stack + pagetables + sock + slab.
  */
-enum { BV_STATS_CPU = 1, BV_STATS_MEMORY = 2, BV_STATS_BLKIO = 4, BV_STATS_PIDS = 8, BV_STATS_ALL = 15 };
+enum {
+	BV_STATS_CPU = 1,        /* cpu_ns */
+	BV_STATS_MEMORY = 2,     /* memory, swap, kernel_memory */
+	BV_STATS_BLKIO = 4,
+	BV_STATS_PIDS = 8,       /* pids */
+	BV_STATS_CPU_MODES = 16, /* cpu_user_ns, cpu_system_ns (of v1 a file more) */
+	BV_STATS_LIMITS = 32,    /* memory_limit, pids_limit */
+	BV_STATS_ALL = 63,
+};
 int bv_cgroup_stats(struct bv_cgroup *cg, unsigned int what, struct bv_cgroup_stats *ret);
 
 /*
  * Read or write a cgroup file by its name ("memory.max", "memory.limit_in_bytes"): the hierarchy that has it is found
- * by the name. `devices.allow` and `devices.deny` rebuild the v2 program. *ret is malloc'ed, as the kernel gave it.
+ * by the name. The other version's name for the same thing works too where there is one (table in cgroup/translate.c):
+ * a value that is written is translated, one that is read is as the kernel gave it. `devices.allow` and `devices.deny`
+ * rebuild the v2 program, whose rules "devices.list" shows. *ret is malloc'ed.
  */
 int bv_cgroup_get(struct bv_cgroup *cg, const char *file, char **ret, struct bv_error *err);
 int bv_cgroup_set(struct bv_cgroup *cg, const char *file, const char *value, struct bv_error *err);
@@ -106,7 +133,7 @@ int bv_cgroup_set(struct bv_cgroup *cg, const char *file, const char *value, str
 /*
  * What lxc.mount.auto's cgroup entry needs: the mounted hierarchies of the host. `name` is "unified" or the v1
  * mount's directory name below /sys/fs/cgroup ("cpu,cpuacct"), `mountpoint` where it is on the host, `payload` the
- * instance's path in it (NULL when the instance has none there).
+ * instance's path in it, without a leading slash (NULL when the instance has none there).
  */
 struct bv_cgroup_hierarchy {
 	const char *name, *mountpoint, *controllers, *payload;
@@ -122,3 +149,9 @@ bool bv_cgroup_host_is_v2_only(const struct bv_cgroup *cg);
  * the payload's cgroups are opened by this; then bv_cgroup_clone_fd and bv_cgroup_enter_self serve as at a start.
  */
 int bv_cgroup_prepare_enter(struct bv_cgroup *cg, struct bv_error *err);
+
+/*
+ * At a reboot: empty and make anew the payload cgroups under their old names, with the limits of `cfg`, ready to be
+ * entered again (bv_cgroup_clone_fd, bv_cgroup_enter_self). The monitor's cgroups stay.
+ */
+int bv_cgroup_renew(struct bv_cgroup *cg, const struct bv_config *cfg, struct bv_error *err);
