@@ -159,16 +159,23 @@ int bv_rundir_is_locked(const struct bv_rundir *rd)
 
 int bv_rundir_remove(struct bv_rundir *rd)
 {
+	static const char *const files[] = { "state", "command", "config", "lock" };
 	if (rd->fd < 0)
 		return 0;
-	/* The state goes first: from then on the instance is stopped, whatever happens to the rest. */
-	static const char *const files[] = { "state", "command", "config", "lock" };
+
+	/*
+	 * One rename makes the instance stopped and its name free: whoever starts it next makes a directory and a lock
+	 * of its own, however long we take with the rest. A name with a dot is no instance's.
+	 */
+	char gone[BV_RUN_PATH_MAX + 32];
+	char *slash = strrchr(rd->path, '/');
+	snprintf(gone, sizeof(gone), "%.*s/.%d.%s", (int)(slash - rd->path), rd->path, (int)getpid(), slash + 1);
+	if (rename(rd->path, gone) < 0)
+		return errno == ENOENT ? 0 : -errno;
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
 		unlinkat(rd->fd, files[i], 0);
-	int r = rmdir(rd->path) < 0 ? -errno : 0;
-	if (r == -ENOTEMPTY)
-		r = bv_remove_tree(AT_FDCWD, rd->path);
-	return r == -ENOENT ? 0 : r;
+	int r = rmdir(gone) < 0 ? -errno : 0;
+	return r == -ENOTEMPTY || r == -EEXIST ? bv_remove_tree(AT_FDCWD, gone) : r;
 }
 
 void bv_rundir_close(struct bv_rundir *rd)

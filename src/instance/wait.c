@@ -38,11 +38,11 @@ static int watch_places(int fd, const struct bv_instance *inst, struct bv_error 
 	snprintf(own, sizeof(own), "%s/%s", parent, inst->name);
 
 	/* Adding a watch again is harmless; a directory that is not there (yet) leaves the parent's. */
-	inotify_add_watch(fd, own, IN_MOVED_TO | IN_ATTRIB | IN_DELETE_SELF | IN_DELETE | IN_ONLYDIR);
-	if (inotify_add_watch(fd, parent, IN_CREATE | IN_DELETE | IN_ONLYDIR) < 0 && errno == ENOENT) {
+	inotify_add_watch(fd, own, IN_MOVED_TO | IN_ATTRIB | IN_ONLYDIR);
+	if (inotify_add_watch(fd, parent, IN_CREATE | IN_MOVED_FROM | IN_ONLYDIR) < 0 && errno == ENOENT) {
 		/* Nothing has run in this lxcpath yet. A user who may not make the directory polls. */
 		if (bv_rundir_make_parent(parent, NULL) == 0)
-			inotify_add_watch(fd, parent, IN_CREATE | IN_DELETE | IN_ONLYDIR);
+			inotify_add_watch(fd, parent, IN_CREATE | IN_MOVED_FROM | IN_ONLYDIR);
 	}
 	return 0;
 }
