@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* genkeys man|names: the table of configuration keys, for the manual page and the completion. Runs at build time. */
+/* genkeys man|names|legacy: the table of configuration keys, for the manual page and the completion. Runs at build time. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -8,7 +8,7 @@
 int main(int argc, char **argv)
 {
 	if (argc != 2 || bv_config_print_keys(stdout, argv[1]) < 0 || fflush(stdout) != 0) {
-		fprintf(stderr, "usage: genkeys man|names\n");
+		fprintf(stderr, "usage: genkeys man|names|legacy\n");
 		return EXIT_FAILURE;
 	}
 	return EXIT_SUCCESS;

@@ -35,12 +35,21 @@ static void write_fd(int fd, struct bv_buf *b)
 	bv_buf_clear(b);
 }
 
+/* Does the message need the instance in front: is there one, and does the sentence not begin with it? */
+static bool names_instance(const struct cmd_common *args, const char *what)
+{
+	if (!args->name || !bv_name_valid(args->name))
+		return false;
+	const char *rest = bv_after(what, args->name);
+	return !rest || *rest != ' ';
+}
+
 static void report(const struct cmd_common *args, const struct bv_error *err)
 {
 	struct bv_buf b = { 0 };
 
 	bv_buf_printf(&b, "%s: ", args->program);
-	if (args->name && bv_name_valid(args->name))
+	if (names_instance(args, err->what))
 		bv_buf_printf(&b, "%s: ", args->name);
 	bv_buf_printf(&b, "%s\n", err->what[0] ? err->what : strerror(err->code));
 	if (err->hint[0])

@@ -78,7 +78,10 @@ void cmd_parse_protected(const struct cmd *cmd, int argc, char **argv, struct cm
 /* A mistake on the command line: print it with the hint to --help and exit 1. */
 _Noreturn void cmd_mistake(const struct cmd_common *args, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* Print "program: instance: sentence" and the hint to stderr unless -q was given. Returns 1, the usual exit code. */
+/*
+ * Print "program: instance: sentence" and the hint to stderr unless -q was given; a sentence that begins with the
+ * instance's name stands alone. Returns 1, the usual exit code.
+ */
 int cmd_fail(const struct cmd_common *args, const struct bv_error *err);
 
 /*

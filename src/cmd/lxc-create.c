@@ -103,12 +103,12 @@ static int need_template(const struct create_args *a)
 	if (bv_template_list(&list, &n, NULL) < 0)
 		n = 0;
 	for (size_t i = 0; i < n; i++) {
-		bv_buf_printf(&names, "%s, ", list[i]);
+		bv_buf_printf(&names, "%s ", list[i]);
 		free(list[i]);
 	}
 	free(list);
 	bv_fail(&err, EINVAL, "a template must be given with -t");
-	bv_hint(&err, "-t takes one of: %snone (which makes no root file system)", names.p ? names.p : "");
+	bv_hint(&err, "templates: %snone", names.p ? names.p : "");
 	bv_buf_clear(&names);
 	return cmd_fail(&a->common, &err);
 }

@@ -82,8 +82,8 @@ static void add_stats(struct bv_buf *out, const struct info_args *a, const struc
 
 static void add_info(struct bv_buf *out, const struct info_args *a, const struct bv_info *info)
 {
-	/* LXC drops the labels for a single selector; --stats counts as several, and -c beside it as another. */
-	bool bare = a->raw && a->state + a->pid + a->ips == 1 && !a->stats && a->keys.n == 0;
+	/* LXC drops the label of a single selector; --stats counts as several. A single -c loses its own (add_key). */
+	bool bare = a->raw && a->state + a->pid + a->ips == 1 && !a->stats;
 	char pid[16];
 
 	if (a->state)
@@ -113,7 +113,7 @@ static int add_key(struct bv_buf *out, const struct info_args *a, struct bv_inst
 	}
 	if (r < 0)
 		return cmd_fail(&a->common, &err);
-	if (a->raw && a->keys.n == 1 && !a->state && !a->pid && !a->ips && !a->stats)
+	if (a->raw && a->keys.n == 1)
 		bv_buf_printf(out, "%s\n", value);
 	else if (*value)
 		bv_buf_printf(out, "%s = %s\n", key, value);
@@ -153,30 +153,33 @@ static int print_text(const struct info_args *a, struct bv_instance *inst, const
 	return r ? r : printed;
 }
 
+static int run(const struct info_args *a, bool all, bool json)
+{
+	autoclean(bv_instance_freep) struct bv_instance *inst = cmd_open(&a->common);
+	autoclean(bv_info_clear) struct bv_info info = { .state = BV_STOPPED };
+	unsigned int what = (a->state ? BV_INFO_STATE : 0U) | (a->pid ? BV_INFO_PID : 0U) | (a->ips ? BV_INFO_IPS : 0U) |
+			    (a->stats ? BV_INFO_STATS | BV_INFO_LINKS : 0U);
+	struct bv_error err = { 0 };
+
+	if (!cmd_exists(&a->common, inst))
+		return EXIT_FAILURE;
+	if (a->keys.n > 0 && !a->common.rcfile && bv_instance_load_config(inst, NULL, &err) < 0)
+		return cmd_fail(&a->common, &err);
+	if (what && bv_instance_info(inst, what, &info, &err) < 0)
+		return cmd_fail(&a->common, &err);
+	return json ? print_json(a, inst, &info) : print_text(a, inst, &info, all);
+}
+
 int main(int argc, char **argv)
 {
 	struct info_args a = { .raw = false };
 	cmd_parse(&command, argc, argv, &a.common);
+
 	bool json = cmd_json_wanted(&a.common, a.format);
 	bool all = json || (!a.state && !a.pid && !a.ips && !a.stats && a.keys.n == 0);
 	if (all)
 		a.state = a.pid = a.ips = a.stats = true;
-
-	autoclean(bv_instance_freep) struct bv_instance *inst = cmd_open(&a.common);
-	struct bv_error err = { 0 };
-	if (!cmd_exists(&a.common, inst))
-		return EXIT_FAILURE;
-	if (a.keys.n > 0 && !a.common.rcfile && bv_instance_load_config(inst, NULL, &err) < 0)
-		return cmd_fail(&a.common, &err);
-
-	unsigned int what = (a.state ? BV_INFO_STATE : 0U) | (a.pid ? BV_INFO_PID : 0U) | (a.ips ? BV_INFO_IPS : 0U) |
-			    (a.stats ? BV_INFO_STATS | BV_INFO_LINKS : 0U);
-	struct bv_info info = { .state = BV_STOPPED };
-	int r = what && bv_instance_info(inst, what, &info, &err) < 0 ? cmd_fail(&a.common, &err) : EXIT_SUCCESS;
-
-	if (r == EXIT_SUCCESS)
-		r = json ? print_json(&a, inst, &info) : print_text(&a, inst, &info, all);
-	bv_info_clear(&info);
+	int r = run(&a, all, json);
 	bv_strv_clear(&a.keys);
 	return r;
 }
