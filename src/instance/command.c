@@ -74,15 +74,13 @@ int bv_command_listen(const struct bv_rundir *rd, struct bv_error *err)
 	struct sockaddr_un address;
 	socket_address(rd, &address);
 
-	/* The directory is 0700; the socket is 0600 from its first moment as well. */
-	mode_t old = umask(0177);
 	int r = bind(s, (struct sockaddr *)&address, sizeof(address));
 	if (r < 0 && errno == EADDRINUSE) {
 		unlinkat(rd->fd, "command", 0);
 		r = bind(s, (struct sockaddr *)&address, sizeof(address));
 	}
-	umask(old);
-	if (r < 0 || listen(s, BACKLOG) < 0)
+	/* The directory is 0700, so nobody was faster. */
+	if (r < 0 || fchmodat(rd->fd, "command", 0600, 0) < 0 || listen(s, BACKLOG) < 0)
 		return bv_fail_errno(err, "cannot listen on %s/command", rd->path);
 	return take_fd(&s);
 }

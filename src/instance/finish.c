@@ -43,6 +43,15 @@ static void finish_network(const struct bv_config *cfg, const struct bv_run_stat
 	bv_net_clear(&net);
 }
 
+/* With a pid namespace nothing is left to be killed once init is dead, and one attempt shows it. */
+static void remove_payload(struct bv_cgroup *cg, struct bv_error *err)
+{
+	if (bv_cgroup_remove_payload(cg, NULL) == 0)
+		return;
+	bv_cgroup_kill(cg, KILL_TIMEOUT_MS, err);
+	bv_cgroup_remove_payload(cg, err);
+}
+
 static void destroy_ephemeral(const struct bv_finish *how, struct bv_error *err)
 {
 	autoclean(bv_instance_freep) struct bv_instance *inst = NULL;
@@ -55,14 +64,17 @@ int bv_finish_run(const struct bv_rundir *rd, const struct bv_run_state *st, con
 {
 	struct bv_error first = { 0 }, part = { 0 };
 	autoclean(bv_cgroup_freep) struct bv_cgroup *cg = NULL;
-	if (st->cgroup && bv_cgroup_open(&cg, st->cgroup, &part) == 0)
-		bv_cgroup_kill(cg, KILL_TIMEOUT_MS, &part);
+	if (st->cgroup)
+		bv_cgroup_open(&cg, st->cgroup, &part);
 	note(&first, &part);
 
 	autoclean(bv_config_freep) struct bv_config *cfg = bv_config_new();
 	if (!cfg || bv_config_load(cfg, rd->fd, "config", &part) < 0) {
 		/* Killed before it was written: nothing ran yet that hooks or scripts would have to undo. */
 		bv_error_clear(&part);
+		if (cg)
+			remove_payload(cg, &part);
+		note(&first, &part);
 	} else {
 		autofree char *config_file = bv_asprintf("%s/%s/config", how->lxcpath, how->name);
 		struct bv_hook_env env;
@@ -76,15 +88,13 @@ int bv_finish_run(const struct bv_rundir *rd, const struct bv_run_state *st, con
 		if (!how->keep)
 			bv_lsm_release(cfg, how->name, how->lxcpath);
 		if (cg && !how->keep)
-			bv_cgroup_remove_payload(cg, &part);
+			remove_payload(cg, &part);
 		note(&first, &part);
 		env.extra_args = NULL;
 		if (bv_hooks_run(cfg, BV_HOOK_POST_STOP, &env, &part) < 0 && how->keep && err && !err->code)
 			*err = part; /* a reboot becomes a stop */
 		note(&first, &part);
 	}
-	if (cg && !how->keep && !cfg)
-		bv_cgroup_remove_payload(cg, NULL);
 	if (st->ephemeral && !how->keep)
 		destroy_ephemeral(how, &part);
 	note(&first, &part);

@@ -10,8 +10,8 @@
  * What is to be done after an instance has ended, from its run directory alone: by the monitor when init is gone, and
  * by lxc-start, lxc-stop or lxc-destroy when the monitor was killed. The caller holds the lock.
  *
- * What is left in the cgroup is killed; down scripts run; phys nics go back; stop and post-stop hooks; LSM profile;
- * cgroups are removed; an ephemeral instance is destroyed; at last the run directory goes, and with it the state.
+ * The stop hook; down scripts, and phys nics go back; LSM profile; what is left in the cgroups is killed and they are
+ * removed; the post-stop hook; an ephemeral instance is destroyed; at last the run directory goes, and with it the state.
  * Every part is tried whatever the others said: the first failure is in `err`.
  */
 struct bv_finish {

@@ -347,7 +347,6 @@ int bv_monitor_run(struct bv_monitor *m, int *wait_status, struct bv_error *err)
 	int raw = 0;
 	*wait_status = 0;
 	m->state.monitor_pid = getpid();
-	bv_process_start_time(getpid(), &m->state.monitor_start);
 
 	int r = open_signals(m, &old_mask, err);
 	if (r == 0)

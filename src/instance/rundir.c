@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,7 +25,7 @@ static int run_root(char *buf, size_t size, struct bv_error *err)
 
 	if (forced && *forced)
 		n = snprintf(buf, size, "%s", forced);
-	else if (geteuid() == 0)
+	else if (getauxval(AT_EUID) == 0)
 		n = snprintf(buf, size, "%s/bivalve", BV_RUNDIR);
 	else if (user && *user)
 		n = snprintf(buf, size, "%s/bivalve", user);
@@ -136,6 +137,7 @@ int bv_rundir_lock(struct bv_rundir *rd, const char *lxcpath, const char *name, 
 		/* The holder before us may have removed the directory between our open and its unlock. */
 		struct stat st;
 		if (fstat(fd, &st) == 0 && st.st_nlink > 0) {
+			rd->inode = st.st_ino;
 			*lock_fd = take_fd(&fd);
 			return 0;
 		}
@@ -167,15 +169,26 @@ int bv_rundir_remove(struct bv_rundir *rd)
 	 * One rename makes the instance stopped and its name free: whoever starts it next makes a directory and a lock
 	 * of its own, however long we take with the rest. A name with a dot is no instance's.
 	 */
-	char gone[BV_RUN_PATH_MAX + 32];
+	char gone[BV_RUN_PATH_MAX + 32]; /* the inode makes it unique */
 	char *slash = strrchr(rd->path, '/');
-	snprintf(gone, sizeof(gone), "%.*s/.%d.%s", (int)(slash - rd->path), rd->path, (int)getpid(), slash + 1);
+	snprintf(gone, sizeof(gone), "%.*s/.%s.%" PRIx64, (int)(slash - rd->path), rd->path, slash + 1, (uint64_t)rd->inode);
 	if (rename(rd->path, gone) < 0)
 		return errno == ENOENT ? 0 : -errno;
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
 		unlinkat(rd->fd, files[i], 0);
 	int r = rmdir(gone) < 0 ? -errno : 0;
 	return r == -ENOTEMPTY || r == -EEXIST ? bv_remove_tree(AT_FDCWD, gone) : r;
+}
+
+int bv_rundir_write(const struct bv_rundir *rd, const char *file, const void *data, size_t len, struct bv_error *err)
+{
+	autoclose int fd = openat(rd->fd, file, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int r = fd < 0 ? -errno : bv_write_all(fd, data, len);
+	if (r < 0) {
+		errno = -r;
+		return bv_fail_errno(err, "cannot write %s/%s", rd->path, file);
+	}
+	return 0;
 }
 
 void bv_rundir_close(struct bv_rundir *rd)
@@ -212,7 +225,7 @@ static void read_state_line(struct bv_run_state *st, char *line)
 		int s = bv_state_parse(value);
 		st->state = s < 0 ? BV_STOPPED : (enum bv_state)s;
 	} else if (bv_streq(line, "monitor"))
-		sscanf(value, "%d %" SCNu64, &st->monitor_pid, &st->monitor_start);
+		st->monitor_pid = (pid_t)n;
 	else if (bv_streq(line, "init"))
 		sscanf(value, "%d %" SCNu64, &st->init_pid, &st->init_start);
 	else if (bv_streq(line, "survives"))
@@ -262,7 +275,7 @@ int bv_run_state_write(const struct bv_rundir *rd, const struct bv_run_state *st
 {
 	autoclean(bv_buf_clear) struct bv_buf b = { 0 };
 	bv_buf_printf(&b, "state %s\n", bv_state_name(st->state));
-	bv_buf_printf(&b, "monitor %d %" PRIu64 "\n", (int)st->monitor_pid, st->monitor_start);
+	bv_buf_printf(&b, "monitor %d\n", (int)st->monitor_pid);
 	if (st->init_pid)
 		bv_buf_printf(&b, "init %d %" PRIu64 "\n", (int)st->init_pid, st->init_start);
 	bv_buf_printf(&b, "survives %d\nephemeral %d\nttys %u\nexit %d\nengine %s\n", st->survives_monitor,
@@ -274,12 +287,11 @@ int bv_run_state_write(const struct bv_rundir *rd, const struct bv_run_state *st
 	if (b.bad)
 		return bv_fail(err, ENOMEM, "out of memory");
 
-	int r = bv_replace_file(rd->fd, "state", b.p, b.len, 0600, false);
-	if (r < 0) {
-		errno = -r;
-		return bv_fail_errno(err, "cannot write %s/state", rd->path);
-	}
-	return 0;
+	/* The writer holds the lock: one name will do for what is renamed into place. */
+	int r = bv_rundir_write(rd, "state~", b.p, b.len, err);
+	if (r == 0 && renameat(rd->fd, "state~", rd->fd, "state") < 0)
+		r = bv_fail_errno(err, "cannot write %s/state", rd->path);
+	return r;
 }
 
 static bool process_lives(pid_t pid, uint64_t start)

@@ -20,13 +20,14 @@ enum { BV_RUN_PATH_MAX = 256 };
 struct bv_rundir {
 	int fd;                     /* O_PATH of RUN/NAME, or -1: there is none, so the instance is stopped */
 	char path[BV_RUN_PATH_MAX];
+	uint64_t inode; /* of the lock, once it was taken */
 };
 
 /* The state file. Missing keys are 0. */
 struct bv_run_state {
 	enum bv_state state;
 	pid_t monitor_pid, init_pid;
-	uint64_t monitor_start, init_start; /* clock ticks since boot: tells a recycled pid */
+	uint64_t init_start; /* clock ticks since boot: tells a recycled pid */
 	bool survives_monitor;              /* lxc.monitor.signal.pdeath = 0 */
 	bool ephemeral;
 	unsigned int ttys;
@@ -47,6 +48,8 @@ int bv_rundir_make_parent(const char *path, struct bv_error *err);
 int bv_rundir_open(struct bv_rundir *rd, const char *lxcpath, const char *name, struct bv_error *err);
 /* Make it (0700) if need be and take the lock without waiting: *lock_fd. -EBUSY: somebody holds it. */
 int bv_rundir_lock(struct bv_rundir *rd, const char *lxcpath, const char *name, int *lock_fd, struct bv_error *err);
+/* Write one of its files, 0600. Not atomic: the holder of the lock writes what nobody reads yet. */
+int bv_rundir_write(const struct bv_rundir *rd, const char *file, const void *data, size_t len, struct bv_error *err);
 /* Is the lock held by anybody? Takes nothing. 1, 0 or -errno. */
 int bv_rundir_is_locked(const struct bv_rundir *rd);
 /* Remove the directory and all in it; the caller holds the lock. */

@@ -38,11 +38,9 @@ static int step_state(void *ctx, struct bv_error *err)
 	autofree char *text = bv_config_dump(m->config);
 	if (!text)
 		return bv_fail(err, ENOMEM, "out of memory");
-	int r = bv_replace_file(m->rd.fd, "config", text, strlen(text), 0600, false);
-	if (r < 0) {
-		errno = -r;
-		return bv_fail_errno(err, "cannot write %s/config", m->rd.path);
-	}
+	int r = bv_rundir_write(&m->rd, "config", text, strlen(text), err);
+	if (r < 0)
+		return r;
 
 	m->state.state = BV_STARTING;
 	m->state.survives_monitor = m->config->monitor_signal_pdeath == 0;

@@ -3,9 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -29,9 +31,8 @@ static int read_only_mount(void)
 
 static int sealed_copy(int exe)
 {
-	autoclose int in = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	struct stat st;
-	if (in < 0 || fstat(exe, &st) < 0)
+	if (fstat(exe, &st) < 0)
 		return -errno;
 	autoclose int copy = memfd_create("bivalve", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
 	if (copy < 0 && errno == EINVAL)
@@ -39,7 +40,7 @@ static int sealed_copy(int exe)
 	if (copy < 0)
 		return -errno;
 	for (off_t left = st.st_size; left > 0;) {
-		ssize_t n = sendfile(copy, in, NULL, (size_t)left);
+		ssize_t n = sendfile(copy, exe, NULL, (size_t)left);
 		if (n <= 0)
 			return n < 0 ? -errno : -EIO;
 		left -= n;
@@ -51,17 +52,16 @@ static int sealed_copy(int exe)
 
 int bv_selfexec_protected(char *const *argv)
 {
-	autoclose int exe = open("/proc/self/exe", O_PATH | O_CLOEXEC);
-	if (exe < 0 || geteuid() != 0)
-		return exe < 0 ? -errno : 0;
+	if (getauxval(AT_EUID) != 0)
+		return 0;
+	autoclose int exe = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	struct statfs fs;
+	if (exe < 0 || fstatfs(exe, &fs) < 0)
+		return -errno;
+	/* A memfd has no read-only flag, but is known by its seals. */
+	if ((fs.f_flags & ST_RDONLY) || fcntl(exe, F_GET_SEALS) > F_SEAL_SEAL)
+		return 0;
 
-	struct statvfs fs;
-	if (fstatvfs(exe, &fs) == 0 && (fs.f_flag & ST_RDONLY))
-		return 0;
-	/* A memfd has no read-only flag, but is known by its seals; they cannot be asked for through O_PATH. */
-	autoclose int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-	if (self >= 0 && fcntl(self, F_GET_SEALS) > F_SEAL_SEAL)
-		return 0;
 	autoclose int program = read_only_mount();
 	if (program < 0)
 		program = sealed_copy(exe);

@@ -59,10 +59,10 @@ check "unfreeze" lxc-unfreeze -P "$L" -n one
 check "it is RUNNING again" is "$(state)" RUNNING
 
 # ---- reboot ----
-monitor=$(sed -n 's/^monitor \([0-9]*\) .*/\1/p' "$BIVALVE_RUN"/*/one/state)
+monitor=$(sed -n 's/^monitor \([0-9]*\)/\1/p' "$BIVALVE_RUN"/*/one/state)
 check "lxc-stop -r reboots" lxc-stop -P "$L" -n one -r -t 20
 check "it is RUNNING after the reboot" is "$(state)" RUNNING
-again=$(sed -n 's/^monitor \([0-9]*\) .*/\1/p' "$BIVALVE_RUN"/*/one/state)
+again=$(sed -n 's/^monitor \([0-9]*\)/\1/p' "$BIVALVE_RUN"/*/one/state)
 check "with the same monitor" is "$again" "$monitor"
 check "and another init" test "$(lxc-info -P "$L" -n one -pH)" != "$pid"
 pid=$(lxc-info -P "$L" -n one -pH)
@@ -112,7 +112,7 @@ check "no cgroup is left by failures" is "$(find /sys/fs/cgroup -maxdepth 3 -nam
 
 # ---- kill -9 ----
 lxc-start -P "$L" -n one
-monitor=$(sed -n 's/^monitor \([0-9]*\) .*/\1/p' "$BIVALVE_RUN"/*/one/state)
+monitor=$(sed -n 's/^monitor \([0-9]*\)/\1/p' "$BIVALVE_RUN"/*/one/state)
 pid=$(lxc-info -P "$L" -n one -pH)
 kill -9 "$monitor"
 check "a killed monitor takes init along" eventually 3 test ! -d "/proc/$pid"

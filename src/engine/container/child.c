@@ -310,7 +310,7 @@ static int step_ready(void *ctx, struct bv_error *err)
 {
 	struct child *ch = ctx;
 	int r = send_ready(ch, err);
-	return r < 0 ? r : await(ch, CHILD_GO_EXEC, err);
+	return r < 0 || !ch->c->has_host_part ? r : await(ch, CHILD_GO_EXEC, err);
 }
 
 /* ---- the last steps ---- */

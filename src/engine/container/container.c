@@ -88,6 +88,7 @@ static int prepare(void *ctx, struct bv_error *err)
 
 	c->ns = choose_namespaces(run);
 	c->has_links = (c->ns & NS_BIT(BV_NS_NET)) && has_links(cfg);
+	c->has_host_part = cfg->hooks[BV_HOOK_START_HOST].n || cfg->n_rlimits || cfg->proc.n;
 	int r = bv_caps_resolve(cfg, &c->caps_keep, err);
 	if (r == 0 && (c->ns & NS_BIT(BV_NS_USER)))
 		r = bv_idmap_check(cfg, err);
@@ -417,6 +418,9 @@ static int write_proc_files(const struct bv_run *run, struct bv_error *err)
 static int host_hooks(void *ctx, struct bv_error *err)
 {
 	struct bv_run *run = ctx;
+	struct container *c = data_of(run);
+	if (!c->has_host_part)
+		return 0;
 	struct bv_hook_env env;
 	bv_hook_env_init(&env, run->name, run->config_file, run->config);
 	env.pid = run->pid;
@@ -426,19 +430,15 @@ static int host_hooks(void *ctx, struct bv_error *err)
 		r = write_proc_files(run, err);
 	if (r == 0)
 		r = bv_hooks_run(run->config, BV_HOOK_START_HOST, &env, err);
-	return r;
+	return r < 0 ? r : send_token(c, CHILD_GO_EXEC, err);
 }
 
 static int execute(void *ctx, struct bv_error *err)
 {
 	struct bv_run *run = ctx;
 	struct container *c = data_of(run);
-	int r = send_token(c, CHILD_GO_EXEC, err);
-	if (r < 0)
-		return r;
-
 	struct child_message m = { 0 };
-	r = receive(run, c, &m, err);
+	int r = receive(run, c, &m, err);
 	if (r != -EPIPE)
 		return r < 0 ? r : bv_fail(err, EPROTO, "the container's first process sent something else than was expected");
 	/* Closed: init was executed. If it was killed on the way, the monitor sees that as the end of init. */

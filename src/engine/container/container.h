@@ -23,7 +23,8 @@
  *   CHILD_GO_NETWORK ------------------> configures them                         (with links only)
  *                    <------------------ CHILD_READY (+ console and tty fds)
  *   start-host hooks, prlimits, ...
- *   CHILD_GO_EXEC ---------------------> start hooks, capabilities, seccomp, exec
+ *   CHILD_GO_EXEC ---------------------> (with such things only)
+ *                                        start hooks, capabilities, seccomp, exec
  *   (end of file: it runs) <------------ CHILD_FAILED (+ struct bv_error) instead
  */
 enum { CHILD_GO_MAPPED = 'm', CHILD_GO_NETWORK = 'n', CHILD_GO_EXEC = 'x' };
@@ -51,6 +52,7 @@ struct container {
 	int sync;             /* our end of the pair */
 	unsigned int ns;      /* new namespaces, bits 1 << BV_NS_* */
 	bool has_links;       /* CHILD_GO_NETWORK will come */
+	bool has_host_part;   /* CHILD_GO_EXEC will come */
 	uint64_t caps_keep;
 	struct bv_seccomp seccomp;
 	bool has_seccomp;
