@@ -9,13 +9,15 @@ command -v busybox >/dev/null || skip_all "there is no busybox"
 [ -z "${BV_SANITIZED:-}" ] || skip_all "sanitizers make system calls of their own"
 
 path=$TMPDIR/lxc
+[ -x "$BV_BUILD/tests/root/nothing" ] || skip_all "tests/root/nothing is not built"
 busybox_rootfs "$TMPDIR/rootfs"
+cp "$BV_BUILD/tests/root/nothing" "$TMPDIR/rootfs/bin/nothing"
 ip link add bvsc0 type bridge
 ip link set bvsc0 up
 instance "$path" none "$TMPDIR/rootfs" "lxc.net.0.type = empty"
-instance "$path" once "$TMPDIR/rootfs" "lxc.net.0.type = empty" "lxc.init.cmd = /bin/true"
+instance "$path" once "$TMPDIR/rootfs" "lxc.net.0.type = empty" "lxc.init.cmd = /bin/nothing"
 instance "$path" veth "$TMPDIR/rootfs" "lxc.net.0.type = veth" "lxc.net.0.link = bvsc0" "lxc.net.0.flags = up" \
-	"lxc.init.cmd = /bin/true"
+	"lxc.init.cmd = /bin/nothing"
 
 # trace COMMAND...: sets calls, forks, execs of the whole tree of processes, and what the command returned
 trace() {
@@ -47,7 +49,7 @@ check "start -F with veth works" is "$traced" 0
 check "start -F with veth: at most 350 system calls" at_most "$calls" 350
 
 check "an instance starts" lxc-start -P "$path" -n none
-trace lxc-attach -P "$path" -n none -- /bin/true
+trace lxc-attach -P "$path" -n none -- /bin/nothing
 check "attach works" is "$traced" 0
 check "attach: at most 100 system calls" at_most "$calls" 100
 trace lxc-info -P "$path" -n none
