@@ -37,7 +37,7 @@ static int dir_mount(const struct bv_storage *s, struct bv_error *err)
 		bv_fail_errno(err, "cannot use the rootfs %s", s->path);
 		if (fd == -EACCES)
 			return bv_hint(err, "every directory above it needs the x permission for the container's root: "
-				       "chmod o+x or setfacl");
+					    "chmod o+x or setfacl");
 		return fd;
 	}
 	return fd;

@@ -159,9 +159,9 @@ static int run_mkfs(const char *fstype, const char *force, const char *path, str
 	int r = posix_spawn(&pid, tool, &actions, NULL, (char *const *)argv, environ);
 	posix_spawn_file_actions_destroy(&actions);
 	if (r != 0) {
+		const char *package = *fstype == 'x' ? "xfsprogs" : *fstype == 'b' ? "btrfs-progs" : "e2fsprogs";
 		bv_fail(err, r, "cannot run mkfs.%s: %s", fstype, strerror(r));
-		return r == ENOENT ? bv_hint(err, "apt install %s", *fstype == 'x' ? "xfsprogs" :
-					     *fstype == 'b' ? "btrfs-progs" : "e2fsprogs") : -r;
+		return r == ENOENT ? bv_hint(err, "apt install %s", package) : -r;
 	}
 	int status;
 	while (waitpid(pid, &status, 0) < 0)

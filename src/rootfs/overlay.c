@@ -33,8 +33,8 @@ static int layers_parse(struct layers *ret, const char *path, struct bv_error *e
 	}
 	for (size_t i = 0; i < ret->paths.n; i++)
 		if (ret->paths.v[i][0] != '/')
-			return bv_fail(err, EINVAL, "lxc.rootfs.path = overlay:%s: \"%s\" is not an absolute path", path,
-				       ret->paths.v[i]);
+			return bv_fail(err, EINVAL, "lxc.rootfs.path = overlay:%s: \"%s\" is not an absolute path",
+				       path, ret->paths.v[i]);
 	const char *upper = ret->paths.v[ret->paths.n - 1];
 	const char *slash = strrchr(upper, '/');
 	r = bv_strv_addf(&ret->paths, "%.*s/work", (int)(slash - upper), upper);

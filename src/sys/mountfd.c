@@ -31,7 +31,7 @@
  * Where the fallback makes a mount before it is moved to its target: a directory and a file that every procfs has and
  * that no other code here reads. Only the caller's own mount namespace ever sees them covered.
  */
-#define STAGE_DIR "/proc/driver"
+#define STAGE_DIR  "/proc/driver"
 #define STAGE_FILE "/proc/version"
 
 /* fsconfig(2) takes strings of at most this length, with the NUL (Linux 5.2 to 6.18, fs/fsopen.c). */
@@ -281,20 +281,20 @@ int bv_mount_clone(int dirfd, const char *path, bool recursive)
 {
 	int r = -ENOSYS;
 	if (can_change_detached())
-		r = bv_open_tree(dirfd, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0u) |
-					      (*path ? 0 : AT_EMPTY_PATH));
+		r = bv_open_tree(dirfd, path,
+				 OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0u) |
+					 (*path ? 0 : AT_EMPTY_PATH));
 	return r == -ENOSYS ? clone_by_mount2(dirfd, path, recursive) : r;
 }
 
 int bv_mount_attach(int mnt, int target, const char *path)
 {
-	int r = bv_move_mount(mnt, "", target, path,
-			      MOVE_MOUNT_F_EMPTY_PATH | (*path ? 0 : MOVE_MOUNT_T_EMPTY_PATH));
+	int r = bv_move_mount(mnt, "", target, path, MOVE_MOUNT_F_EMPTY_PATH | (*path ? 0 : MOVE_MOUNT_T_EMPTY_PATH));
 	if (r != -ENOSYS)
 		return r;
 
-	autoclose int place = *path ? openat(target, path, O_PATH | O_NOFOLLOW | O_CLOEXEC) :
-				      fcntl(target, F_DUPFD_CLOEXEC, 3);
+	autoclose int place =
+		*path ? openat(target, path, O_PATH | O_NOFOLLOW | O_CLOEXEC) : fcntl(target, F_DUPFD_CLOEXEC, 3);
 	if (place < 0)
 		return -errno;
 	char from[PROC_PATH], to[PROC_PATH];

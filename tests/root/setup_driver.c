@@ -42,7 +42,8 @@ static void log_line(void *data, enum bv_log_level level, const char *module, co
 static void build(struct bv_setup *s)
 {
 	static int (*const parts[])(struct bv_setup *, struct bv_error *) = {
-		bv_setup_rootfs, bv_setup_dev, bv_setup_automounts, bv_setup_mount_entries, bv_setup_dev_nodes, bv_setup_ptys,
+		bv_setup_rootfs,	bv_setup_dev,	    bv_setup_automounts,
+		bv_setup_mount_entries, bv_setup_dev_nodes, bv_setup_ptys,
 	};
 	struct bv_error err = { 0 };
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
@@ -147,7 +148,7 @@ int main(int argc, char **argv)
 	int *mapped = NULL;
 	if (user) {
 		autoclose int userns = bv_idmap_userns_fd(cfg, &err);
-		int n = userns < 0 ? userns : bv_setup_mapped_entries(cfg, userns, &mapped, &err);
+		int n = userns < 0 ? userns : bv_setup_mapped_entries(cfg, -1, &mapped, &err);
 		s.root = n < 0 ? n : bv_setup_mapped_rootfs(cfg, userns, &err);
 		if (s.root < 0)
 			die(&err);

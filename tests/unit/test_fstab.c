@@ -106,9 +106,18 @@ TEST(extras)
 TEST(refused)
 {
 	static const char *const bad[] = {
-		"a", "a b", "a b none", "a b none ro", "a b auto defaults", "a b none bind,move", "a b none move,remount",
-		"a b none bind,create=dir,create=file", "a b none bind,create=x", "a b none bind,idmap=1",
-		"a b none bind 0 0 0", "/a b c none bind 0 0",
+		"a",
+		"a b",
+		"a b none",
+		"a b none ro",
+		"a b auto defaults",
+		"a b none bind,move",
+		"a b none move,remount",
+		"a b none bind,create=dir,create=file",
+		"a b none bind,create=x",
+		"a b none bind,idmap=1",
+		"a b none bind 0 0 0",
+		"/a b c none bind 0 0",
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		struct bv_mount_line m;

@@ -39,10 +39,18 @@ static void make_tree(void)
 	const char *const dirs[] = { "outside", "root", "root/a", "root/a/b", "root/run", "root/deep" };
 	const char *const files[] = { "outside/secret", "root/file", "root/a/b/leaf" };
 	const char *const links[][2] = {
-		{ "../outside", "root/up" }, { "/outside", "root/abs" }, { "a/b", "root/in" },
-		{ "../../../../a", "root/a/climb" }, { "loop2", "root/loop1" }, { "loop1", "root/loop2" },
-		{ "/run", "root/a/run" }, { "nowhere", "root/dangling" }, { "/nowhere/x", "root/dangling2" },
-		{ "file", "root/tofile" }, { "/", "root/a/top" }, { "..", "root/a/dots" },
+		{ "../outside", "root/up" },
+		{ "/outside", "root/abs" },
+		{ "a/b", "root/in" },
+		{ "../../../../a", "root/a/climb" },
+		{ "loop2", "root/loop1" },
+		{ "loop1", "root/loop2" },
+		{ "/run", "root/a/run" },
+		{ "nowhere", "root/dangling" },
+		{ "/nowhere/x", "root/dangling2" },
+		{ "file", "root/tofile" },
+		{ "/", "root/a/top" },
+		{ "..", "root/a/dots" },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
 		if (mkdir(dirs[i], 0755) < 0)

@@ -52,7 +52,7 @@ TEST(refused_with_a_reason)
 	struct bv_storage s;
 	struct bv_error err;
 	CHECK_INT(open_path(&s, "zfs:pool/x", &err), -ENOTSUP);
-	CHECK(strstr(err.what, "zfs") != NULL);
+	CHECK(strstr(err.what, "type zfs") != NULL);
 	CHECK_INT(open_path(&s, "overly:/a:/b", &err), -EINVAL);
 	CHECK(strstr(err.hint, "overlay") != NULL);
 	CHECK_INT(open_path(&s, "dir:", &err), -EINVAL);

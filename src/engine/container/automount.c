@@ -156,7 +156,8 @@ static int mount_tunnel(struct bv_setup *s, struct bv_error *err)
 		r = bv_rootat_attach(mnt, target);
 	if (r < 0) {
 		errno = -r;
-		return bv_fail_errno(err, "cannot mount %s on %s (lxc.mount.auto = shmounts)", a->shmounts_host, inside);
+		return bv_fail_errno(err, "cannot mount %s on %s (lxc.mount.auto = shmounts)", a->shmounts_host,
+				     inside);
 	}
 	return 0;
 }

@@ -41,8 +41,9 @@ static int mount_fresh(const struct bv_cgroup_hierarchy *h, enum bv_automount mo
 		       struct bv_error *err)
 {
 	char message[256];
-	autoclose int mnt = bv_mount_new(h->v2 ? "cgroup2" : "cgroup", NULL, h->v2 ? NULL : h->controllers,
-					 PSEUDO | (mode == BV_AUTO_RO ? MOUNT_ATTR_RDONLY : 0), message, sizeof(message));
+	autoclose int mnt =
+		bv_mount_new(h->v2 ? "cgroup2" : "cgroup", NULL, h->v2 ? NULL : h->controllers,
+			     PSEUDO | (mode == BV_AUTO_RO ? MOUNT_ATTR_RDONLY : 0), message, sizeof(message));
 	if (mnt < 0 && *message)
 		return bv_fail(err, -mnt, "cannot mount the cgroup hierarchy %s: %s", h->name, message);
 	int r = mnt < 0 ? mnt : bv_mount_attach(mnt, dir, path);
@@ -163,8 +164,8 @@ static int mount_unified(struct bv_setup *s, enum bv_automount mode, bool own_ns
 	size_t n = bv_cgroup_hierarchies(s->run->cgroup, &h);
 	for (size_t i = 0; i < n; i++)
 		if (h[i].v2)
-			return own_ns ? mount_fresh(&h[i], mode, target, "", err) :
-					mount_whole(&h[i], mode, target, "", err);
+			return own_ns ? mount_fresh(&h[i], mode, target, "", err)
+				      : mount_whole(&h[i], mode, target, "", err);
 	return bv_fail(err, ENOENT, "the host has no cgroup2 hierarchy to mount (lxc.mount.auto)");
 }
 
@@ -185,6 +186,6 @@ int bv_setup_cgroup_mounts(struct bv_setup *s, struct bv_error *err)
 	autoclose int target = open_cgroup_dir(s, err);
 	if (target < 0)
 		return target;
-	return v2_only || a->cgroup2 ? mount_unified(s, mode, own_ns, target, err) :
-				       mount_all(s, mode, own_ns, target, err);
+	return v2_only || a->cgroup2 ? mount_unified(s, mode, own_ns, target, err)
+				     : mount_all(s, mode, own_ns, target, err);
 }

@@ -61,7 +61,8 @@ int bv_setup_dev(struct bv_setup *s, struct bv_error *err)
 	char message[256];
 	s->dev = bv_mount_new("tmpfs", NULL, options, MOUNT_ATTR_NOSUID, message, sizeof(message));
 	if (s->dev < 0)
-		return bv_fail(err, -s->dev, "cannot make a tmpfs for /dev: %s", *message ? message : strerror(-s->dev));
+		return bv_fail(err, -s->dev, "cannot make a tmpfs for /dev: %s",
+			       *message ? message : strerror(-s->dev));
 	int r = bv_rootat_attach(s->dev, target);
 	if (r < 0) {
 		errno = -r;
@@ -111,18 +112,18 @@ static int make_node(const struct bv_setup *s, size_t i, struct bv_error *err)
 
 /* ---- the boot id ---- */
 
-/* A random UUID of version 4. */
-static int new_uuid(char buf[40])
+enum { UUID_TEXT = 37 };
+
+/* A random UUID of version 4, as text with a newline. */
+static int new_uuid(char text[UUID_TEXT + 1])
 {
 	uint8_t b[16];
 	if (getrandom(b, sizeof(b), 0) != (ssize_t)sizeof(b))
 		return -errno;
 	b[6] = (uint8_t)((b[6] & 0x0f) | 0x40);
 	b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
-	char *out = buf;
-	for (int i = 0; i < 16; i++)
-		out += sprintf(out, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", b[i]);
-	strcpy(out, "\n");
+	snprintf(text, UUID_TEXT + 1, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x\n", b[0],
+		 b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
 	return 0;
 }
 
@@ -142,14 +143,14 @@ static int make_boot_id(const struct bv_setup *s)
 	static const struct bv_mount_flags flags = {
 		.set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
 	};
-	char uuid[40];
+	char uuid[UUID_TEXT + 1];
 	int r = new_uuid(uuid);
 	if (r < 0)
 		return r;
 	autoclose int file = openat(s->dev, ".lxc-boot-id", O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0444);
 	if (file < 0)
 		return -errno;
-	r = bv_write_all(file, uuid, strlen(uuid));
+	r = bv_write_all(file, uuid, UUID_TEXT);
 	if (r < 0)
 		return r;
 	autoclose int opened = s->proc >= 0 ? -1 : open_proc(s);

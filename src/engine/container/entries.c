@@ -9,6 +9,7 @@
 
 #include "engine/container/internal_mounts.h"
 #include "rootfs/rootat.h"
+#include "security/security.h"
 #include "sys/kernel.h"
 #include "util/cleanup.h"
 #include "util/file.h"
@@ -59,8 +60,8 @@ static int each_line(const struct bv_config *cfg, line_fn fn, void *ctx, struct 
 	int r = cfg->mount_fstab ? each_fstab_line(cfg->mount_fstab, fn, ctx, err) : 0;
 	for (size_t i = 0; r == 0 && i < cfg->mount_entries.n; i++) {
 		autofree char *where = bv_asprintf("lxc.mount.entry = %s", cfg->mount_entries.v[i]);
-		r = where ? with_line(cfg->mount_entries.v[i], where, fn, ctx, err) :
-			    bv_fail(err, ENOMEM, "out of memory");
+		r = where ? with_line(cfg->mount_entries.v[i], where, fn, ctx, err)
+			  : bv_fail(err, ENOMEM, "out of memory");
 	}
 	return r;
 }
@@ -100,11 +101,12 @@ static const char *target_inside(const struct bv_setup *s, const char *target)
 }
 
 /* O_PATH fd of the target, made if the entry says so. */
-static int open_target(const struct bv_setup *s, const struct bv_mount_line *m, const char *inside, struct bv_error *err)
+static int open_target(const struct bv_setup *s, const struct bv_mount_line *m, const char *inside,
+		       struct bv_error *err)
 {
-	int fd = m->create_dir  ? bv_rootat_mkdir_p(s->root, inside, 0755) :
-		 m->create_file ? bv_rootat_touch(s->root, inside, 0644) :
-				  bv_rootat_open(s->root, inside, O_PATH, 0);
+	int fd = m->create_dir	  ? bv_rootat_mkdir_p(s->root, inside, 0755)
+		 : m->create_file ? bv_rootat_touch(s->root, inside, 0644)
+				  : bv_rootat_open(s->root, inside, O_PATH, 0);
 	if (fd >= 0)
 		return fd;
 	errno = -fd;
@@ -135,8 +137,8 @@ static int clone_source(const struct bv_setup *s, const struct bv_mount_line *m,
 		if (source < 0)
 			return source;
 	}
-	int fd = m->relative ? bv_mount_clone(source, "", m->recursive) :
-			       bv_mount_clone(AT_FDCWD, m->source, m->recursive);
+	int fd = m->relative ? bv_mount_clone(source, "", m->recursive)
+			     : bv_mount_clone(AT_FDCWD, m->source, m->recursive);
 	if (fd >= 0)
 		return fd;
 	errno = -fd;
@@ -210,7 +212,8 @@ static int make_mount(struct bv_setup *s, const struct bv_mount_line *m, struct 
 
 static int remount(const struct bv_mount_line *m, int target, struct bv_error *err)
 {
-	int r = m->bind ? bv_mount_change(target, &m->flags, m->recursive) : bv_mount_remount(target, &m->flags, m->data);
+	int r = m->bind ? bv_mount_change(target, &m->flags, m->recursive)
+			: bv_mount_remount(target, &m->flags, m->data);
 	if (r < 0) {
 		errno = -r;
 		return bv_fail_errno(err, "cannot change the mount on %s", m->target);
@@ -269,7 +272,8 @@ int bv_setup_mount_entries(struct bv_setup *s, struct bv_error *err)
 /* ---- in the monitor ---- */
 
 struct mapped {
-	int userns_fd;
+	const struct bv_config *cfg;
+	int userns_fd, own_userns;
 	int *fds;
 	size_t n;
 };
@@ -288,6 +292,11 @@ static int map_entry(void *ctx, const struct bv_mount_line *m, const char *where
 	if (m->relative || !m->bind)
 		return bv_fail(err, ENOTSUP, "idmap= works for binds of the host's files only");
 
+	if (all->userns_fd < 0 && bv_streq(m->idmap, "container") && all->cfg->n_idmaps > 0) {
+		all->userns_fd = all->own_userns = bv_idmap_userns_fd(all->cfg, err);
+		if (all->userns_fd < 0)
+			return all->userns_fd;
+	}
 	autoclose int fd = clone_source(NULL, m, err);
 	int r = fd < 0 ? fd : bv_setup_idmap(fd, m->idmap, all->userns_fd, m->source, err);
 	if (r == 0)
@@ -299,9 +308,10 @@ static int map_entry(void *ctx, const struct bv_mount_line *m, const char *where
 
 int bv_setup_mapped_entries(const struct bv_config *cfg, int userns_fd, int **ret, struct bv_error *err)
 {
-	struct mapped all = { .userns_fd = userns_fd };
+	struct mapped all = { .cfg = cfg, .userns_fd = userns_fd, .own_userns = -1 };
 	*ret = NULL;
 	int r = each_line(cfg, map_entry, &all, err);
+	close_fd(&all.own_userns);
 	if (r == 0 && all.n > 0) {
 		*ret = all.fds;
 		return (int)all.n;

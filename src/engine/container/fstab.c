@@ -12,7 +12,7 @@
 static const struct {
 	const char *word;
 	size_t offset, offset2; /* of bools in struct bv_mount_line; 0: ignored */
-	bool rootfs;            /* good in lxc.rootfs.options too */
+	bool rootfs;		/* good in lxc.rootfs.options too */
 } extras[] = {
 #define AT(field) offsetof(struct bv_mount_line, field)
 	{ "bind", AT(bind), 0, false },
@@ -41,8 +41,8 @@ static int take_extra(struct bv_mount_line *m, const char *word, bool rootfs, st
 	const char *idmap = bv_after(word, "idmap=");
 	if (idmap) {
 		if (!bv_streq(idmap, "container") && *idmap != '/')
-			return bv_fail(err, EINVAL, "idmap=%s: it must be \"container\" or the path of a user namespace",
-				       idmap);
+			return bv_fail(err, EINVAL,
+				       "idmap=%s: it must be \"container\" or the path of a user namespace", idmap);
 		free(m->idmap);
 		m->idmap = strdup(idmap);
 		return m->idmap ? 1 : bv_fail(err, ENOMEM, "out of memory");

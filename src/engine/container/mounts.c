@@ -102,7 +102,20 @@ static int mount_rootfs(const struct bv_config *cfg, int userns_fd, bool in_moni
 
 int bv_setup_mapped_rootfs(const struct bv_config *cfg, int userns_fd, struct bv_error *err)
 {
-	return cfg->rootfs_path ? mount_rootfs(cfg, userns_fd, true, err) : -ENOENT;
+	if (!cfg->rootfs_path)
+		return -ENOENT;
+	bool asked = cfg->rootfs_options && strstr(cfg->rootfs_options, "idmap=");
+	/* What a pre-mount hook mounts on the rootfs' path is seen in the child alone. */
+	if (!asked && cfg->hooks[BV_HOOK_PRE_MOUNT].n > 0)
+		return -ENOENT;
+	struct bv_error own = { 0 };
+	int r = mount_rootfs(cfg, userns_fd, true, &own);
+	/* An unprivileged user's monitor may mount nothing, its child may. */
+	if (r == -EPERM && !asked)
+		return -ENOENT;
+	if (r < 0 && err && !err->code)
+		*err = own;
+	return r;
 }
 
 /* Where hooks look for the rootfs; in this mount namespace only. */

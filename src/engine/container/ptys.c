@@ -104,8 +104,8 @@ static int mount_devpts(struct bv_setup *s, struct bv_error *err)
 /* A new pty, unlocked; the master. `pts` is a devpts, or -1: the host's. */
 static int open_pty(int pts, struct bv_error *err)
 {
-	autoclose int master = pts >= 0 ? openat(pts, "ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC) :
-					  open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	autoclose int master = pts >= 0 ? openat(pts, "ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC)
+					: open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
 	if (master < 0) {
 		bv_fail_errno(err, "cannot make a terminal");
 		return err->code == ENOSPC ? bv_hint(err, "raise lxc.pty.max") : -err->code;
@@ -126,8 +126,8 @@ static int show(const struct bv_setup *s, int mnt, const char *name, struct bv_e
 		if (r == 0)
 			r = bv_mount_attach(mnt, s->dev, name);
 	} else if (r >= 0) {
-		autoclose int target = s->dev_is_hosts ? bv_rootat_open_nolinks(s->dev, name, O_PATH, 0) :
-							 bv_rootat_touch(s->dev, name, 0644);
+		autoclose int target = s->dev_is_hosts ? bv_rootat_open_nolinks(s->dev, name, O_PATH, 0)
+						       : bv_rootat_touch(s->dev, name, 0644);
 		if (target == -ENOENT && s->dev_is_hosts)
 			return 0;
 		r = target < 0 ? target : bv_rootat_attach(mnt, target);

@@ -49,13 +49,15 @@ struct bv_setup {
 int bv_setup_rootfs(struct bv_setup *s, struct bv_error *err);
 
 /*
- * In the monitor, for a config with id maps: the rootfs as a detached mount with the ids of `userns_fd` mapped, to be
- * handed to the child as `root` before bv_setup_rootfs. fd, or -ENOENT when the config has no rootfs.
+ * In the monitor, for a config with id maps: the rootfs as a detached mount, to be handed to the child as `root` before
+ * bv_setup_rootfs. Its ids are mapped by `userns_fd` if lxc.rootfs.options says so or its top belongs to the host's root.
+ * fd, or -ENOENT: the child does it by itself (no rootfs, a pre-mount hook, an unprivileged user).
  */
 int bv_setup_mapped_rootfs(const struct bv_config *cfg, int userns_fd, struct bv_error *err);
 
 /*
- * The same for mount entries with idmap=: one detached mount each, -1 for an optional one that failed. *ret is
+ * The same for mount entries with idmap=: one detached mount each, -1 for an optional one that failed. Before the clone,
+ * so that the child inherits the fds; `userns_fd` may be -1, then a user namespace is made when one is needed. *ret is
  * malloc'ed. Their number, 0 for most configs (then *ret is NULL and nothing was opened), or -errno.
  */
 int bv_setup_mapped_entries(const struct bv_config *cfg, int userns_fd, int **ret, struct bv_error *err);
