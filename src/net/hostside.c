@@ -135,15 +135,23 @@ static int queue_routes(struct bv_net_host *h, const struct bv_nic *nic, const s
 int bv_hostside_add_routes(struct bv_net_host *h, const struct bv_nic *nic, const struct bv_net_link *l,
 			   struct bv_error *err)
 {
+	struct bv_net_parent host_end;
 	struct bv_error cause = { 0 };
-	int rc = 0;
+	int rc;
 
 	if (!bv_hostside_has_routes(nic))
 		return 0;
+	/*
+	 * The new link has no carrier before its peer is up, and when the kernel comes to notice that (linkwatch, a work
+	 * queue) it drops the link's proxy entries (neigh_carrier_down). RTM_GETLINK lets it notice now (Linux 6.8).
+	 */
+	rc = bv_link_parent_find(&h->nl, l->host_name, &host_end, err);
+	if (rc < 0)
+		return rc;
 	struct change c = {
 		.nl = &h->nl,
 		.type = RTM_NEWROUTE,
-		.index = bv_nl_link_index(&h->nl, l->host_name),
+		.index = host_end.index,
 		.note = { .cannot = "add the host's route to", .preposition = "through", .link = l->host_name },
 	};
 	if (nic->veth_mode == BV_VETH_ROUTER) {

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # lxc-net: a bridge with DHCP, names and a way out, what it says when something is in the way, and that stop leaves
-# shellcheck disable=SC2317  # functions that check calls
 # nothing. The instances here are network namespaces with a DHCP client.
+# shellcheck disable=SC2016,SC2317  # text for scripts; functions that check calls
 . "${BV_SRC:-.}/tests/lib.sh"
 
 for tool in dnsmasq nft ip busybox; do
 	command -v "$tool" >/dev/null || PATH=$PATH:/usr/sbin:/sbin
 	command -v "$tool" >/dev/null || skip_all "$tool is not installed"
 done
-work=$TMPDIR/lxc-net
-mkdir -p "$work"
+work=$(mktemp -d "$TMPDIR/lxc-net.XXXXXX")
 export LXC_NET_CONFIG="$work/config" LXC_RUN="$work/run" LXC_NET_LEASES="$work/leases"
 net=$BV_STAGE/libexec/lxc/lxc-net
 if [ ! -x "$net" ]; then
