@@ -93,8 +93,8 @@ static int note_legacy_nic(struct bv_config_text *text, int64_t nic, struct bv_e
 }
 
 /* 1: `name` has the canonical name; 0: the line is done with; negative: error. */
-static int translate(struct bv_config *cfg, const struct bv_parse *parse, const char *key, const char *value, char *name,
-		     struct bv_error *err)
+static int translate(struct bv_config *cfg, const struct bv_parse *parse, const char *key, const char *value,
+		     char *name, struct bv_error *err)
 {
 	struct bv_config_text *text = cfg->text;
 	bool unindexed;
@@ -193,7 +193,8 @@ int bv_config_apply(struct bv_config *cfg, struct bv_parse *parse, const char *k
 	const char *canonical = key;
 
 	if (strlen(key) >= sizeof(renamed))
-		return bv_fail(err, EINVAL, "\"%.40s...\": the name of a key has at most %zu bytes", key, sizeof(renamed) - 1);
+		return bv_fail(err, EINVAL, "\"%.40s...\": the name of a key has at most %zu bytes", key,
+			       sizeof(renamed) - 1);
 	if (!bv_key_find(path, key)) {
 		int r = translate(cfg, parse, key, value, renamed, err);
 		if (r <= 0) {
@@ -220,7 +221,8 @@ static int check_text(const char *what, const char *text, struct bv_error *err)
 		return bv_fail(err, E2BIG, "the %s has more than %d bytes", what, BV_LINE_MAX - BV_KEY_NAME_MAX - 8);
 	for (const char *s = text; *s; s++)
 		if ((iscntrl((unsigned char)*s) && *s != '\t'))
-			return bv_fail(err, EINVAL, "the %s \"%.80s\" has a line break or another control character", what, text);
+			return bv_fail(err, EINVAL, "the %s \"%.80s\" has a line break or another control character",
+				       what, text);
 	return 0;
 }
 
@@ -228,6 +230,7 @@ static int check_text(const char *what, const char *text, struct bv_error *err)
 static int keep_in_text(struct bv_config *cfg, const struct bv_key_path *path, const char *name, const char *value,
 			struct bv_error *err)
 {
+	const int ordered = BV_KEY_LIST | BV_KEY_FAMILY;
 	int r;
 	if (!path->key && !path->is_nic)
 		return 0; /* a legacy key without meaning */
@@ -236,7 +239,8 @@ static int keep_in_text(struct bv_config *cfg, const struct bv_key_path *path, c
 	if (path->is_nic && path->key && bv_streq(path->key->name, "hwaddr") && *value)
 		value = bv_config_nic(cfg, path->index)->hwaddr;
 	if (*value)
-		r = bv_text_set(cfg->text, name, value, path->key->flags & BV_KEY_LIST);
+		r = bv_text_set(cfg->text, name, value, path->key->flags & BV_KEY_LIST,
+				(path->key->flags & ordered) == ordered ? path->key->name : NULL);
 	else
 		r = bv_text_clear(cfg->text, name);
 	return r < 0 ? bv_no_memory(err) : 0;

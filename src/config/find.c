@@ -99,12 +99,31 @@ int bv_key_unknown(const char *name, int code, struct bv_error *err)
 	return r;
 }
 
+/* Text for mdoc: a new line for each sentence and before column 78, none that begins with what mdoc would read. */
+static void print_text(FILE *out, const char *text)
+{
+	size_t column = 0;
+	bool ended = false;
+	while (*text) {
+		size_t n = strcspn(text, " ");
+		if (column > 0 && (column + n > 78 || (ended && isupper((unsigned char)*text)))) {
+			putc('\n', out);
+			column = 0;
+		}
+		const char *before = column > 0 ? " " : *text == '.' || *text == '\'' ? "\\&" : "";
+		column += (size_t)fprintf(out, "%s%.*s", before, (int)n, text);
+		ended = n > 0 && text[n - 1] == '.';
+		text += n + (text[n] == ' ');
+	}
+	putc('\n', out);
+}
+
 static void print_row(FILE *out, const char *prefix, const struct bv_key *key)
 {
 	fprintf(out, ".It Sy %s%s%s\n", prefix, key->name, key->flags & BV_KEY_FAMILY ? ".NAME" : "");
 	if (key->grammar && key->grammar[0])
-		fprintf(out, "Value: %s.\n.br\n", key->grammar);
-	fprintf(out, "%s\n", key->text);
+		fprintf(out, "Value: %s\n.br\n", key->grammar);
+	print_text(out, key->text);
 }
 
 static void print_man(FILE *out)

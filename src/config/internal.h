@@ -212,8 +212,11 @@ struct bv_config_text {
 
 struct bv_config_text *bv_text_new(void);
 void bv_text_free(struct bv_config_text *text);
-/* `name` is canonical. 0 or -ENOMEM. */
-int bv_text_set(struct bv_config_text *text, const char *name, const char *value, bool append);
+/*
+ * `name` is canonical. With `append` its other lines stay; `after` is the family of keys behind whose last line a new
+ * one has to be, or NULL. 0 or -ENOMEM.
+ */
+int bv_text_set(struct bv_config_text *text, const char *name, const char *value, bool append, const char *after);
 int bv_text_clear(struct bv_config_text *text, const char *name);
 
 /* ---- dump.c ---- */

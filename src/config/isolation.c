@@ -17,13 +17,47 @@
 
 /* In the order of linux/capability.h, up to Linux 5.9's checkpoint_restore. */
 static const char *const capabilities[] = {
-	"chown",           "dac_override", "dac_read_search", "fowner",       "fsetid",         "kill",
-	"setgid",          "setuid",       "setpcap",         "linux_immutable", "net_bind_service", "net_broadcast",
-	"net_admin",       "net_raw",      "ipc_lock",        "ipc_owner",    "sys_module",     "sys_rawio",
-	"sys_chroot",      "sys_ptrace",   "sys_pacct",       "sys_admin",    "sys_boot",       "sys_nice",
-	"sys_resource",    "sys_time",     "sys_tty_config",  "mknod",        "lease",          "audit_write",
-	"audit_control",   "setfcap",      "mac_override",    "mac_admin",    "syslog",         "wake_alarm",
-	"block_suspend",   "audit_read",   "perfmon",         "bpf",          "checkpoint_restore",
+	"chown",
+	"dac_override",
+	"dac_read_search",
+	"fowner",
+	"fsetid",
+	"kill",
+	"setgid",
+	"setuid",
+	"setpcap",
+	"linux_immutable",
+	"net_bind_service",
+	"net_broadcast",
+	"net_admin",
+	"net_raw",
+	"ipc_lock",
+	"ipc_owner",
+	"sys_module",
+	"sys_rawio",
+	"sys_chroot",
+	"sys_ptrace",
+	"sys_pacct",
+	"sys_admin",
+	"sys_boot",
+	"sys_nice",
+	"sys_resource",
+	"sys_time",
+	"sys_tty_config",
+	"mknod",
+	"lease",
+	"audit_write",
+	"audit_control",
+	"setfcap",
+	"mac_override",
+	"mac_admin",
+	"syslog",
+	"wake_alarm",
+	"block_suspend",
+	"audit_read",
+	"perfmon",
+	"bpf",
+	"checkpoint_restore",
 };
 
 static int check_capability(const char *word, struct bv_error *err)
@@ -221,7 +255,8 @@ static int idmap_set(const struct bv_key_ref *r, const char *value, struct bv_er
 	map.kind = words.v[0][0];
 	if (bv_parse_u32(words.v[1], &map.ns_id) < 0 || bv_parse_u32(words.v[2], &map.host_id) < 0 ||
 	    bv_parse_u32(words.v[3], &map.range) < 0)
-		return bv_fail(err, EINVAL, "\"%s\" has something else than a number up to %" PRIu32, value, UINT32_MAX);
+		return bv_fail(err, EINVAL, "\"%s\" has something else than a number up to %" PRIu32, value,
+			       UINT32_MAX);
 	if (bv_array_grow(&cfg->idmaps, cfg->n_idmaps, sizeof(map)) < 0)
 		return bv_no_memory(err);
 	cfg->idmaps[cfg->n_idmaps++] = map;

@@ -109,7 +109,8 @@ void bv_legacy_print(FILE *out)
 			fprintf(out, ".It Sy %s\nRead, but without effect.\n", renamed[i].was);
 	}
 	fputs(".It Sy lxc.network.KEY\nNow lxc.net.N.KEY: each lxc.network.type begins a new network, to which the "
-	      "keys that follow belong.\n", out);
+	      "keys that follow belong.\n",
+	      out);
 	for (size_t i = 0; i < ARRAY_SIZE(network); i++)
 		fprintf(out, ".It Sy lxc.network.%s\nNow lxc.net.N.%s.\n", network[i].was, network[i].now);
 	fputs(".It Sy lxc.rootfs.backend\nNow the word before the colon in lxc.rootfs.path.\n.El\n", out);

@@ -54,7 +54,8 @@ static int options_set(const struct bv_key_ref *r, const char *value, struct bv_
 		if (bv_streq(o, "optional") || bv_streq(o, "relative") || bv_after(o, "create="))
 			return bv_fail(err, EINVAL, "\"%s\" is for lxc.mount.entry, not for the rootfs", o);
 		if (idmap && !bv_streq(idmap, "container") && idmap[0] != '/')
-			return bv_fail(err, EINVAL, "\"%s\": idmap is \"container\" or the path of a user namespace", o);
+			return bv_fail(err, EINVAL, "\"%s\": idmap is \"container\" or the path of a user namespace",
+				       o);
 	}
 	return bv_string_replace(r, value, err);
 }
@@ -213,9 +214,11 @@ static int parse_automount(struct bv_mount_auto *m, const char *word, struct bv_
 	}
 	if (parse_cgroup(m, word))
 		return 0;
-	return bv_fail(err, EINVAL,
-		       "\"%s\" is none of proc[:mixed|rw], sys[:mixed|ro|rw], cgroup[:mixed|ro|rw][:force], cgroup-full, "
-		       "cgroup2, shmounts:PATH", word);
+	return bv_fail(
+		err, EINVAL,
+		"\"%s\" is none of proc[:mixed|rw], sys[:mixed|ro|rw], cgroup[:mixed|ro|rw][:force], cgroup-full, "
+		"cgroup2, shmounts:PATH",
+		word);
 }
 
 static void mount_auto_free(struct bv_mount_auto *m)
@@ -269,8 +272,11 @@ static void mount_auto_get(const struct bv_key_ref *r, struct bv_buf *out)
 	if (m->sys)
 		put_automount(&line, "sys", m->sys, false);
 	if (m->cgroup)
-		put_automount(&line, m->cgroup2 ? "cgroup2" : m->cgroup_full ? "cgroup-full" : "cgroup", m->cgroup,
-			      m->cgroup_force);
+		put_automount(&line,
+			      m->cgroup2       ? "cgroup2"
+			      : m->cgroup_full ? "cgroup-full"
+					       : "cgroup",
+			      m->cgroup, m->cgroup_force);
 	if (m->shmounts_host) {
 		bv_buf_separate(&line, 0, ' ');
 		bv_buf_printf(&line, "shmounts:%s:%s", m->shmounts_host, m->shmounts_container);

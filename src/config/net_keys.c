@@ -177,7 +177,8 @@ static void address_dump(const struct bv_key_ref *r, const char *name, struct bv
 		const struct bv_address *a = &l->v[i];
 		bv_buf_printf(out, "%s = %s", name, bv_address_format(a, true, buf, sizeof(buf)));
 		if (a->has_broadcast)
-			bv_buf_printf(out, " %u.%u.%u.%u", a->broadcast[0], a->broadcast[1], a->broadcast[2], a->broadcast[3]);
+			bv_buf_printf(out, " %u.%u.%u.%u", a->broadcast[0], a->broadcast[1], a->broadcast[2],
+				      a->broadcast[3]);
 		bv_buf_putc(out, '\n');
 	}
 }
@@ -302,12 +303,18 @@ static const struct bv_key_type type_tagged = { tagged_set, tagged_get, bv_lines
 static const struct bv_word veth_modes[] = { { "bridge", BV_VETH_BRIDGE }, { "router", BV_VETH_ROUTER }, { NULL, 0 } };
 
 static const struct bv_word macvlan_modes[] = {
-	{ "private", BV_MACVLAN_PRIVATE },   { "vepa", BV_MACVLAN_VEPA }, { "bridge", BV_MACVLAN_BRIDGE },
-	{ "passthru", BV_MACVLAN_PASSTHRU }, { NULL, 0 },
+	{ "private", BV_MACVLAN_PRIVATE },
+	{ "vepa", BV_MACVLAN_VEPA },
+	{ "bridge", BV_MACVLAN_BRIDGE },
+	{ "passthru", BV_MACVLAN_PASSTHRU },
+	{ NULL, 0 },
 };
 
 static const struct bv_word ipvlan_modes[] = {
-	{ "l2", BV_IPVLAN_L2 }, { "l3", BV_IPVLAN_L3 }, { "l3s", BV_IPVLAN_L3S }, { NULL, 0 },
+	{ "l2", BV_IPVLAN_L2 },
+	{ "l3", BV_IPVLAN_L3 },
+	{ "l3s", BV_IPVLAN_L3S },
+	{ NULL, 0 },
 };
 
 static const struct bv_word ipvlan_isolations[] = {
@@ -321,10 +328,10 @@ static const struct bv_word ipvlan_isolations[] = {
 
 /* Sorted by name. */
 const struct bv_key bv_nic_keys[] = {
-	{ "flags", &type_flags, AT(up), .grammar = "up",
-	  .text = "Bring the link up when the instance starts." },
+	{ "flags", &type_flags, AT(up), .grammar = "up", .text = "Bring the link up when the instance starts." },
 	{ "hwaddr", &type_hwaddr, AT(hwaddr), .grammar = "XX:XX:XX:XX:XX:XX",
-	  .text = "The MAC address. A digit given as x becomes a random one; the result is kept when the config is saved." },
+	  .text = "The MAC address. A digit given as x becomes a random one; the result is kept when the config is "
+		  "saved." },
 	{ "ipv4.address", &type_addresses, AT(ipv4), .arg = AF_INET, .flags = BV_KEY_LIST,
 	  .grammar = "ADDRESS[/BITS] [BROADCAST]",
 	  .text = "An IPv4 address for the link inside. May be given more than once." },
@@ -337,14 +344,15 @@ const struct bv_key bv_nic_keys[] = {
 	{ "ipv6.gateway", &type_gateway, AT(ipv6_gateway_kind), .offset2 = offsetof(struct bv_nic, ipv6_gateway),
 	  .arg = AF_INET6, .grammar = "ADDRESS, auto, or dev",
 	  .text = "The IPv6 default gateway, in the same forms as for IPv4." },
-	{ "ipvlan.isolation", &bv_type_word, AT(ipvlan_isolation), .link_type = BV_NET_IPVLAN, .data = ipvlan_isolations,
-	  .arg = BV_IPVLAN_SHARED, .grammar = "bridge, private, or vepa",
+	{ "ipvlan.isolation", &bv_type_word, AT(ipvlan_isolation), .link_type = BV_NET_IPVLAN,
+	  .data = ipvlan_isolations, .arg = BV_IPVLAN_SHARED, .grammar = "bridge, private, or vepa",
 	  .text = "Whether links on the same parent may talk to each other." },
 	{ "ipvlan.mode", &bv_type_word, AT(ipvlan_mode), .link_type = BV_NET_IPVLAN, .data = ipvlan_modes,
 	  .arg = BV_IPVLAN_L2, .grammar = "l2, l3, or l3s",
 	  .text = "On which layer the packets are switched. The default is l2, as LXC 5 has it." },
 	{ "l2proxy", &bv_type_bool, AT(l2proxy), .grammar = "0 or 1",
-	  .text = "Let the parent link answer ARP and neighbour requests for the addresses of this link. The sysctls for "
+	  .text = "Let the parent link answer ARP and neighbour requests for the addresses of this link. The sysctls "
+		  "for "
 		  "forwarding and proxying must be set on the host." },
 	{ "link", &type_ifname, AT(link), .grammar = "INTERFACE",
 	  .text = "The link on the host: the bridge of a veth, the parent of a macvlan, ipvlan or vlan, the interface "
@@ -352,7 +360,8 @@ const struct bv_key bv_nic_keys[] = {
 	{ "macvlan.mode", &bv_type_word, AT(macvlan_mode), .link_type = BV_NET_MACVLAN, .data = macvlan_modes,
 	  .arg = BV_MACVLAN_PRIVATE, .grammar = "private, vepa, bridge, or passthru",
 	  .text = "Which other macvlan links of the same parent can be reached. The default is private." },
-	{ "mtu", &type_nonzero, AT(mtu), .grammar = "BYTES", .text = "The MTU. The default is that of the link on the host." },
+	{ "mtu", &type_nonzero, AT(mtu), .grammar = "BYTES",
+	  .text = "The MTU. The default is that of the link on the host." },
 	{ "name", &type_ifname, AT(name), .grammar = "NAME",
 	  .text = "The name of the link inside. The default is the first free one of eth0, eth1, and so on." },
 	{ "script.down", &bv_type_string, AT(script_down), .grammar = "COMMAND",
@@ -360,17 +369,18 @@ const struct bv_key bv_nic_keys[] = {
 	{ "script.up", &bv_type_string, AT(script_up), .grammar = "COMMAND",
 	  .text = "Run on the host after the link was made." },
 	{ "type", &type_type, AT(type), .grammar = "veth, macvlan, ipvlan, vlan, phys, empty, or none",
-	  .text = "The kind of link. It comes before the other keys of this network. With empty there is only loopback, "
+	  .text = "The kind of link. It comes before the other keys of this network. With empty there is only "
+		  "loopback, "
 		  "with none the network of the host is shared." },
 	{ "veth.ipv4.route", &type_addresses, AT(veth_ipv4_routes), .link_type = BV_NET_VETH, .arg = AF_INET,
 	  .flags = BV_KEY_LIST, .grammar = "NETWORK/BITS",
 	  .text = "A route on the host to the host end of the pair. May be given more than once." },
 	{ "veth.ipv6.route", &type_addresses, AT(veth_ipv6_routes), .link_type = BV_NET_VETH, .arg = AF_INET6,
-	  .flags = BV_KEY_LIST, .grammar = "NETWORK/BITS",
-	  .text = "The same for IPv6." },
-	{ "veth.mode", &bv_type_word, AT(veth_mode), .link_type = BV_NET_VETH, .data = veth_modes, .arg = BV_VETH_BRIDGE,
-	  .grammar = "bridge or router",
-	  .text = "With bridge the host end joins the bridge named by link. With router it stays alone, and static routes "
+	  .flags = BV_KEY_LIST, .grammar = "NETWORK/BITS", .text = "The same for IPv6." },
+	{ "veth.mode", &bv_type_word, AT(veth_mode), .link_type = BV_NET_VETH, .data = veth_modes,
+	  .arg = BV_VETH_BRIDGE, .grammar = "bridge or router",
+	  .text = "With bridge the host end joins the bridge named by link. With router it stays alone, and static "
+		  "routes "
 		  "lead to the addresses of the instance." },
 	{ "veth.n_rxqueues", &type_nonzero, AT(veth_rxqueues), .link_type = BV_NET_VETH, .arg = 1, .grammar = "NUMBER",
 	  .text = "The number of receive queues." },
@@ -382,8 +392,7 @@ const struct bv_key bv_nic_keys[] = {
 	  .grammar = "0 to 4094, or none",
 	  .text = "The untagged VLAN of the bridge port; none takes the port out of the default VLAN." },
 	{ "veth.vlan.tagged.id", &type_tagged, AT(veth_vlan_tagged), .link_type = BV_NET_VETH, .flags = BV_KEY_LIST,
-	  .grammar = "0 to 4094",
-	  .text = "A tagged VLAN of the bridge port. May be given more than once." },
+	  .grammar = "0 to 4094", .text = "A tagged VLAN of the bridge port. May be given more than once." },
 	{ "vlan.id", &type_vlan, AT(vlan_id), .link_type = BV_NET_VLAN, .arg = -1, .grammar = "0 to 65535",
 	  .text = "The VLAN of the link." },
 };

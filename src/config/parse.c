@@ -79,7 +79,8 @@ static int parse_line(struct bv_config *cfg, struct bv_parse *p, char *line, siz
 	if (!bv_parse_is_ours(&parts))
 		return 0;
 	if (!parts.value) {
-		int r = bv_fail(err, EINVAL, "\"%.*s\" has no '='", (int)(parts.key_len < 80 ? parts.key_len : 80), parts.key);
+		int r = bv_fail(err, EINVAL, "\"%.*s\" has no '='", (int)(parts.key_len < 80 ? parts.key_len : 80),
+				parts.key);
 		bv_hint(err, "a line is KEY = VALUE");
 		return r;
 	}
@@ -150,8 +151,10 @@ static int parse_text(struct bv_config *cfg, struct bv_parse *p, char *text, siz
  */
 static int read_all(int fd, const struct stat *st, char **ret, size_t *len)
 {
-	size_t size = S_ISREG(st->st_mode) ? (size_t)st->st_size : 4096, used = 0;
-	if (S_ISREG(st->st_mode) && st->st_size > BV_FILE_MAX)
+	/* Files of /proc say 0. */
+	bool sized = S_ISREG(st->st_mode) && st->st_size > 0;
+	size_t size = sized ? (size_t)st->st_size : 4096, used = 0;
+	if (sized && st->st_size > BV_FILE_MAX)
 		return -EFBIG;
 	autofree char *buf = malloc(size + 1);
 	if (!buf)
@@ -165,7 +168,7 @@ static int read_all(int fd, const struct stat *st, char **ret, size_t *len)
 		used += (size_t)n;
 		if (used > BV_FILE_MAX)
 			return -EFBIG;
-		if (n == 0 || (S_ISREG(st->st_mode) && used <= size))
+		if (n == 0 || (sized && used <= size))
 			break;
 		if (used <= size)
 			continue;

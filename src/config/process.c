@@ -24,13 +24,14 @@ static const struct {
 	const char *name;
 	bool is_32bit;
 } arches[] = {
-	{ "aarch64", false },  { "amd64", false },   { "arm", true },         { "arm64", false },    { "armel", true },
-	{ "armhf", true },     { "armv7l", true },   { "athlon", true },      { "i386", true },      { "i486", true },
-	{ "i586", true },      { "i686", true },     { "linux32", true },     { "linux64", false },  { "loong64", false },
-	{ "mips", true },      { "mips64", false },  { "loongarch64", false }, { "mips64el", false }, { "mipsel", true },
-	{ "powerpc", true },   { "ppc", true },      { "powerpc64", false },  { "ppc64", false },    { "ppc64el", false },
-	{ "ppc64le", false },  { "riscv64", false }, { "s390x", false },      { "x32", true },       { "x86", true },
-	{ "x86_64", false },
+	{ "aarch64", false }, { "amd64", false },	{ "arm", true },	{ "arm64", false },
+	{ "armel", true },    { "armhf", true },	{ "armv7l", true },	{ "athlon", true },
+	{ "i386", true },     { "i486", true },		{ "i586", true },	{ "i686", true },
+	{ "linux32", true },  { "linux64", false },	{ "loong64", false },	{ "mips", true },
+	{ "mips64", false },  { "loongarch64", false }, { "mips64el", false },	{ "mipsel", true },
+	{ "powerpc", true },  { "ppc", true },		{ "powerpc64", false }, { "ppc64", false },
+	{ "ppc64el", false }, { "ppc64le", false },	{ "riscv64", false },	{ "s390x", false },
+	{ "x32", true },      { "x86", true },		{ "x86_64", false },
 };
 
 static int arch_set(const struct bv_key_ref *r, const char *value, struct bv_error *err)
@@ -113,8 +114,12 @@ static const struct {
 	const char *unit;
 	int64_t ns;
 } time_units[] = {
-	{ "h", INT64_C(3600000000000) }, { "m", INT64_C(60000000000) }, { "s", 1000000000 },
-	{ "ms", 1000000 },               { "us", 1000 },                { "ns", 1 },
+	{ "h", INT64_C(3600000000000) },
+	{ "m", INT64_C(60000000000) },
+	{ "s", 1000000000 },
+	{ "ms", 1000000 },
+	{ "us", 1000 },
+	{ "ns", 1 },
 };
 
 static bool *time_flag(const struct bv_key_ref *r)
@@ -236,7 +241,8 @@ static int environment_set(const struct bv_key_ref *r, const char *value, struct
 		return ret;
 	}
 	if (strpbrk(inherited, "\r\n") || strlen(inherited) > INHERITED_MAX)
-		return bv_fail(err, EINVAL, "the inherited value of %s has a line break or is longer than 60 KiB", value);
+		return bv_fail(err, EINVAL, "the inherited value of %s has a line break or is longer than 60 KiB",
+			       value);
 	return bv_strv_addf(bv_key_field(r), "%s=%s", value, inherited) < 0 ? bv_no_memory(err) : 0;
 }
 
@@ -250,11 +256,11 @@ static const struct {
 	const char *name;
 	int resource;
 } resources[] = {
-	{ "as", RLIMIT_AS },           { "core", RLIMIT_CORE },     { "cpu", RLIMIT_CPU },
-	{ "data", RLIMIT_DATA },       { "fsize", RLIMIT_FSIZE },   { "locks", RLIMIT_LOCKS },
+	{ "as", RLIMIT_AS },	       { "core", RLIMIT_CORE },		{ "cpu", RLIMIT_CPU },
+	{ "data", RLIMIT_DATA },       { "fsize", RLIMIT_FSIZE },	{ "locks", RLIMIT_LOCKS },
 	{ "memlock", RLIMIT_MEMLOCK }, { "msgqueue", RLIMIT_MSGQUEUE }, { "nice", RLIMIT_NICE },
-	{ "nofile", RLIMIT_NOFILE },   { "nproc", RLIMIT_NPROC },   { "rss", RLIMIT_RSS },
-	{ "rtprio", RLIMIT_RTPRIO },   { "rttime", RLIMIT_RTTIME }, { "sigpending", RLIMIT_SIGPENDING },
+	{ "nofile", RLIMIT_NOFILE },   { "nproc", RLIMIT_NPROC },	{ "rss", RLIMIT_RSS },
+	{ "rtprio", RLIMIT_RTPRIO },   { "rttime", RLIMIT_RTTIME },	{ "sigpending", RLIMIT_SIGPENDING },
 	{ "stack", RLIMIT_STACK },
 };
 

@@ -13,8 +13,9 @@
 #include "util/str.h"
 
 static const char *const names[] = {
-	"lxc.default_config", "lxc.lxcpath",          "lxc.bdev.lvm.vg",  "lxc.bdev.lvm.thin_pool", "lxc.bdev.zfs.root",
-	"lxc.bdev.rbd.rbdpool", "lxc.bdev.rbd.rbduser", "lxc.cgroup.use", "lxc.cgroup.pattern",
+	"lxc.default_config",	  "lxc.lxcpath",       "lxc.bdev.lvm.vg",
+	"lxc.bdev.lvm.thin_pool", "lxc.bdev.zfs.root", "lxc.bdev.rbd.rbdpool",
+	"lxc.bdev.rbd.rbduser",	  "lxc.cgroup.use",    "lxc.cgroup.pattern",
 };
 
 /* In the order of `names`. `fallback` for root and others, but for the two paths that depend on HOME. */
@@ -22,7 +23,8 @@ static const struct {
 	size_t offset;
 	const char *fallback, *home_fallback;
 } fields[ARRAY_SIZE(names)] = {
-	{ offsetof(struct bv_system_config, default_config), BV_SYSCONFDIR "/lxc/default.conf", ".config/lxc/default.conf" },
+	{ offsetof(struct bv_system_config, default_config), BV_SYSCONFDIR "/lxc/default.conf",
+	  ".config/lxc/default.conf" },
 	{ offsetof(struct bv_system_config, lxcpath), BV_LXCPATH, ".local/share/lxc" },
 	{ offsetof(struct bv_system_config, lvm_vg), "lxc", NULL },
 	{ offsetof(struct bv_system_config, lvm_thin_pool), "lxc", NULL },

@@ -38,10 +38,10 @@ char *bv_config_save_text(const struct bv_config *cfg)
 
 /* Walks the lines of a text. */
 struct cursor {
-	const char *line, *end; /* the line, and the end of the text */
-	size_t len;             /* of the line, its newline included */
-	size_t unindexed;       /* lines with lxc.network.X seen so far */
-	bool is_key, is_empty;  /* a line of ours; with an empty value */
+	const char *line, *end;	    /* the line, and the end of the text */
+	size_t len;		    /* of the line, its newline included */
+	size_t unindexed;	    /* lines with lxc.network.X seen so far */
+	bool is_key, is_empty;	    /* a line of ours; with an empty value */
 	char name[BV_KEY_NAME_MAX]; /* its canonical name */
 	const struct bv_config_text *text;
 };
@@ -155,10 +155,11 @@ static int replace_text(struct bv_config_text *text, struct bv_buf *out)
 }
 
 /*
- * The number of the line at which a new value has its place: the last one with that key, as long as nothing behind it
- * could undo it (an include, an empty line of a key above). SIZE_MAX: it has to go to the end.
+ * The number of the line at which a new value has its place: the last one with that key (or of the family `after`, in
+ * which the order counts), as long as nothing behind it could undo it: an include, an empty line of a key above.
+ * SIZE_MAX: it has to go to the end.
  */
-static size_t find_place(const struct bv_config_text *text, const char *name)
+static size_t find_place(const struct bv_config_text *text, const char *name, const char *after)
 {
 	struct cursor c;
 	size_t place = SIZE_MAX;
@@ -166,7 +167,7 @@ static size_t find_place(const struct bv_config_text *text, const char *name)
 	for (size_t i = 0; cursor_next(&c); i++) {
 		if (!c.is_key)
 			continue;
-		if (bv_streq(c.name, name))
+		if (bv_streq(c.name, name) || (after && is_below(c.name, after)))
 			place = i;
 		else if (bv_streq(c.name, "lxc.include") || (c.is_empty && is_below(name, c.name)))
 			place = SIZE_MAX;
@@ -180,7 +181,7 @@ static void end_line(struct bv_buf *out)
 		bv_buf_putc(out, '\n');
 }
 
-int bv_text_set(struct bv_config_text *text, const char *name, const char *value, bool append)
+int bv_text_set(struct bv_config_text *text, const char *name, const char *value, bool append, const char *after)
 {
 	struct cursor c;
 	struct bv_buf out = { 0 };
@@ -188,7 +189,7 @@ int bv_text_set(struct bv_config_text *text, const char *name, const char *value
 		return -ENOMEM;
 
 	/* A file that is included again does its work again: no line of it can be replaced. */
-	size_t place = bv_streq(name, "lxc.include") ? SIZE_MAX : find_place(text, name);
+	size_t place = bv_streq(name, "lxc.include") ? SIZE_MAX : find_place(text, name, after);
 	cursor_begin(&c, text);
 	for (size_t i = 0; cursor_next(&c); i++) {
 		if (append || !c.is_key || !is_replaced(c.name, name, value))

@@ -76,7 +76,8 @@ void bv_string_dump(const struct bv_key_ref *r, const char *name, struct bv_buf 
 		bv_dump_line(out, name, *field);
 }
 
-const struct bv_key_type bv_type_string = { string_set, bv_string_get, bv_string_clear, bv_string_dump, sizeof(char *), NULL };
+const struct bv_key_type bv_type_string = { string_set,	    bv_string_get,  bv_string_clear,
+					    bv_string_dump, sizeof(char *), NULL };
 
 /* ---- one of the words in `data` (a NULL-terminated array), kept as a string ---- */
 
@@ -102,7 +103,9 @@ static void choice_dump(const struct bv_key_ref *r, const char *name, struct bv_
 		bv_dump_line(out, name, *field);
 }
 
-const struct bv_key_type bv_type_choice = { choice_set, bv_string_get, choice_clear, choice_dump, sizeof(char *), NULL };
+const struct bv_key_type bv_type_choice = {
+	choice_set, bv_string_get, choice_clear, choice_dump, sizeof(char *), NULL
+};
 
 /* ---- 0 or 1; `arg` is the default ---- */
 
@@ -133,7 +136,8 @@ static int u32_set(const struct bv_key_ref *r, const char *value, struct bv_erro
 {
 	uint32_t v;
 	if (bv_parse_u32(value, &v) < 0 || v < (uint32_t)r->key->arg)
-		return bv_fail(err, EINVAL, "\"%s\" is not a number from %d to %" PRIu32, value, r->key->arg, UINT32_MAX);
+		return bv_fail(err, EINVAL, "\"%s\" is not a number from %d to %" PRIu32, value, r->key->arg,
+			       UINT32_MAX);
 	*(uint32_t *)bv_key_field(r) = v;
 	return 0;
 }
@@ -222,8 +226,8 @@ static int size_set(const struct bv_key_ref *r, const char *value, struct bv_err
 	if (bv_parse_size(value, 1, &v) < 0)
 		return bv_fail(err, EINVAL, "\"%s\" is not a size such as 512M", value);
 	if (v < least)
-		return bv_fail(err, EINVAL, "%s is %" PRIu64 " bytes, less than the %" PRIu64 "M that are needed", value, v,
-			       least >> 20);
+		return bv_fail(err, EINVAL, "%s is %" PRIu64 " bytes, less than the %" PRIu64 "M that are needed",
+			       value, v, least >> 20);
 	*(uint64_t *)bv_key_field(r) = v;
 	return 0;
 }
