@@ -56,8 +56,8 @@ int bv_setup_rootfs(struct bv_setup *s, struct bv_error *err);
 int bv_setup_mapped_rootfs(const struct bv_config *cfg, int userns_fd, struct bv_error *err);
 
 /*
- * The same for mount entries with idmap=: one detached mount each, -1 for an optional one that failed. Before the clone,
- * so that the child inherits the fds; `userns_fd` may be -1, then a user namespace is made when one is needed. *ret is
+ * The same for mount entries with idmap=: one detached mount each, -1 for an optional one that failed. Made
+ * before the clone or sent to the child; `userns_fd` may be -1, then a user namespace is made when one is needed. *ret is
  * malloc'ed. Their number, 0 for most configs (then *ret is NULL and nothing was opened), or -errno.
  */
 int bv_setup_mapped_entries(const struct bv_config *cfg, int userns_fd, int **ret, struct bv_error *err);
