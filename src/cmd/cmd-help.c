@@ -212,8 +212,8 @@ bool cmd_describe(const struct cmd *cmd, const char *what, struct bv_buf *out)
 	if (!man && !bv_streq(what, "completion"))
 		return false;
 	if (!man)
-		bv_buf_printf(out, "_lxc_options[%s]='%s:%s", cmd->name,
-			      cmd->takes == CMD_TAKES_NAME ? "NAME" : "", cmd->rest ? cmd->rest : "");
+		bv_buf_printf(out, "_lxc_options[%s]='%s:%s", cmd->name, cmd->takes == CMD_TAKES_NAME ? "NAME" : "",
+			      cmd->rest ? cmd->rest : "");
 	if (cmd->takes == CMD_TAKES_NAME)
 		add(common, out);
 	for (const struct cmd_option *o = cmd->options; o->name; o++)

@@ -48,10 +48,10 @@ static json_t *addresses(const struct bv_info *info)
 	json_t *array = json_array();
 
 	for (size_t i = 0; i < info->n_ips; i++)
-		json_array_append_new(array, json_pack("{s:o, s:s, s:o}", "interface",
-						       cmd_json_text(info->ips[i].interface), "family",
-						       info->ips[i].family == AF_INET6 ? "inet6" : "inet", "address",
-						       cmd_json_text(info->ips[i].text)));
+		json_array_append_new(array,
+				      json_pack("{s:o, s:s, s:o}", "interface", cmd_json_text(info->ips[i].interface),
+						"family", info->ips[i].family == AF_INET6 ? "inet6" : "inet", "address",
+						cmd_json_text(info->ips[i].text)));
 	return array;
 }
 

@@ -257,8 +257,10 @@ static void check_lxcpath(struct cmd_common *args)
 	if (args->lxcpath && args->lxcpath[0] == '\0')
 		cmd_mistake(args, "--lxcpath wants a directory, not an empty word");
 	if (args->logpriority && bv_log_level_parse(args->logpriority) < 0)
-		cmd_mistake(args, "\"%s\" is no log level; they are TRACE, DEBUG, INFO, NOTICE, WARN, ERROR, CRIT, "
-			    "ALERT and FATAL", args->logpriority);
+		cmd_mistake(args,
+			    "\"%s\" is no log level; they are TRACE, DEBUG, INFO, NOTICE, WARN, ERROR, CRIT, "
+			    "ALERT and FATAL",
+			    args->logpriority);
 }
 
 /* The hidden switch of the build, --print-options=WHAT. */

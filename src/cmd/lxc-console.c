@@ -14,7 +14,8 @@ struct console_args {
 #define ARG(member) offsetof(struct console_args, member)
 
 static const struct cmd_option options[] = {
-	{ 't', "tty", "NUMBER", CMD_INT, ARG(tty), "which terminal: 1 and up, 0 is /dev/console; the first free one if not given" },
+	{ 't', "tty", "NUMBER", CMD_INT, ARG(tty),
+	  "which terminal: 1 and up, 0 is /dev/console; the first free one if not given" },
 	{ 'e', "escape", "LETTER", CMD_STRING, ARG(escape), "the Ctrl key that begins an escape, as in ^a or a" },
 	{ 0 },
 };

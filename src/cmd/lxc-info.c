@@ -157,8 +157,8 @@ static int run(const struct info_args *a, bool all, bool json)
 {
 	autoclean(bv_instance_freep) struct bv_instance *inst = cmd_open(&a->common);
 	autoclean(bv_info_clear) struct bv_info info = { .state = BV_STOPPED };
-	unsigned int what = (a->state ? BV_INFO_STATE : 0U) | (a->pid ? BV_INFO_PID : 0U) | (a->ips ? BV_INFO_IPS : 0U) |
-			    (a->stats ? BV_INFO_STATS | BV_INFO_LINKS : 0U);
+	unsigned int what = (a->state ? BV_INFO_STATE : 0U) | (a->pid ? BV_INFO_PID : 0U) |
+			    (a->ips ? BV_INFO_IPS : 0U) | (a->stats ? BV_INFO_STATS | BV_INFO_LINKS : 0U);
 	struct bv_error err = { 0 };
 
 	if (!cmd_exists(&a->common, inst))

@@ -28,14 +28,16 @@ static const struct cmd_option options[] = {
 	{ '1', "line", NULL, CMD_FLAG, ARG(line), "print one name a line" },
 	{ 'f', "fancy", NULL, CMD_FLAG, ARG(fancy), "print a table" },
 	{ 'F', "fancy-format", "COLUMNS", CMD_STRING, ARG(columns),
-	  "print a table of these columns, joined by commas: NAME, STATE, PID, RAM, SWAP, AUTOSTART, GROUPS, INTERFACE, "
+	  "print a table of these columns, joined by commas: NAME, STATE, PID, RAM, SWAP, AUTOSTART, GROUPS, "
+	  "INTERFACE, "
 	  "IPV4, IPV6, UNPRIVILEGED" },
 	{ 0, "active", NULL, CMD_FLAG, ARG(active), "only what has a living monitor" },
 	{ 0, "running", NULL, CMD_FLAG, ARG(running), "only what is not stopped" },
 	{ 0, "frozen", NULL, CMD_FLAG, ARG(frozen), "only what is frozen" },
 	{ 0, "stopped", NULL, CMD_FLAG, ARG(stopped), "only what is stopped" },
 	{ 0, "defined", NULL, CMD_FLAG, ARG(defined), "only what has a configuration" },
-	{ 0, "nesting", "[NUM]", CMD_STRING, ARG(nesting), "list instances inside of instances too, NUM levels deep: 5 if not given" },
+	{ 0, "nesting", "[NUM]", CMD_STRING, ARG(nesting),
+	  "list instances inside of instances too, NUM levels deep: 5 if not given" },
 	{ 0, "filter", "REGEX", CMD_STRING, ARG(filter), "only names that match the extended regular expression" },
 	{ 'g', "groups", "GROUPS", CMD_STRING, ARG(groups), "only what is in all of these groups, joined by commas" },
 	{ 0, "format", "FORMAT", CMD_STRING, ARG(format), "json: print all as a JSON array" },

@@ -39,10 +39,11 @@ int main(int argc, char **argv)
 		cmd_mistake(&a.common, "--timeout is a number of seconds");
 
 	autoclean(bv_instance_freep) struct bv_instance *inst = cmd_open(&a.common);
+	/* -1 waits for ever, 0 does not wait. */
 	struct bv_stop_options stop = {
 		.reboot = a.reboot,
 		.nokill = !has_timeout,
-		.timeout_s = has_timeout ? a.timeout_s : a.wait ? -1 : 0,
+		.timeout_s = has_timeout ? a.timeout_s : -(int)a.wait,
 	};
 	struct bv_error err = { 0 };
 	int r = bv_instance_stop(inst, &stop, &err);

@@ -25,7 +25,8 @@ static const struct cmd_option options[] = {
 	{ 't', "timeout", "SECONDS", CMD_INT, ARG(timeout_s),
 	  "how long to wait for a clean end before the instance is killed: 60 if not given, -1 waits for ever" },
 	{ 'k', "kill", NULL, CMD_FLAG, ARG(kill), "kill it now, without a clean shutdown" },
-	{ 0, "nolock", NULL, CMD_FLAG, ARG(nolock), "with --kill: don't wait for another command that works on the instance" },
+	{ 0, "nolock", NULL, CMD_FLAG, ARG(nolock),
+	  "with --kill: don't wait for another command that works on the instance" },
 	{ 0, "nokill", NULL, CMD_FLAG, ARG(nokill), "fail at the end of the timeout instead of killing" },
 	{ 0 },
 };

@@ -39,9 +39,10 @@ static unsigned int parse_states(const struct wait_args *a)
 		cmd_mistake(&a->common, "out of memory");
 	for (size_t i = 0; i < words.n; i++) {
 		int state = bv_state_parse(words.v[i]);
-		if (state < 0)
+		if (state >= 0)
+			bits |= 1U << state;
+		else
 			cmd_mistake(&a->common, "\"%s\" is no state of an instance", words.v[i]);
-		bits |= 1U << state;
 	}
 	if (!bits)
 		cmd_mistake(&a->common, "no state to wait for: --state=RUNNING, say");
