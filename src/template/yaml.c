@@ -10,6 +10,9 @@
 
 #include "util/cleanup.h"
 
+/* libyaml reads keys of up to 1024 characters; written with escapes, one must still be a key. */
+enum { KEY_LENGTH_MAX = 128 };
+
 struct reader {
 	yaml_parser_t parser;
 	const char *name;
@@ -177,6 +180,8 @@ static int read_pair(struct reader *r, const yaml_event_t *e, const struct bv_ya
 	const char *key = (const char *)e->data.scalar.value;
 	if (strlen(key) != e->data.scalar.length || !*key)
 		return fail_mark(r, &e->start_mark, "an empty key");
+	if (e->data.scalar.length > KEY_LENGTH_MAX)
+		return fail_mark(r, &e->start_mark, "a key longer than 128 bytes");
 
 	const struct bv_yaml *before = bv_yaml_get(map, key);
 	if (before)
@@ -369,7 +374,24 @@ int bv_yaml_set(struct bv_yaml *root, const char *path, const char *value, struc
 	return 0;
 }
 
-/* Double quotes and JSON's escapes are valid YAML for every string. */
+/* The character at `p`, which is `n` bytes of valid UTF-8. */
+static unsigned int utf8_decode(const unsigned char *p, size_t n)
+{
+	static const unsigned char first_bits[] = { 0, 0x7f, 0x1f, 0x0f, 0x07 };
+	unsigned int c = p[0] & first_bits[n];
+	for (size_t i = 1; i < n; i++)
+		c = c << 6 | (p[i] & 0x3f);
+	return c;
+}
+
+/* What a YAML stream may hold as it is (1.1, 5.1), without the line breaks and the byte order mark. */
+static bool is_printable(unsigned int c)
+{
+	return (c >= 0x20 && c <= 0x7e) || (c >= 0xa0 && c <= 0xfffd && c != 0x2028 && c != 0x2029 && c != 0xfeff) ||
+	       c >= 0x10000;
+}
+
+/* In double quotes every string can be written. */
 static void print_scalar(const char *text, struct bv_buf *out)
 {
 	bool plain = *text && strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-") ==
@@ -379,17 +401,22 @@ static void print_scalar(const char *text, struct bv_buf *out)
 		return;
 	}
 	bv_buf_putc(out, '"');
-	for (; *text; text++) {
-		if (*text == '\n')
+	size_t left = strlen(text);
+	for (const unsigned char *p = (const unsigned char *)text; left > 0;) {
+		size_t n = utf8_length(p, left);
+		if (n == 0)
+			n = 1; /* not from a file: bytes of an argument */
+		unsigned int c = utf8_decode(p, n);
+		if (c == '\n')
 			bv_buf_puts(out, "\\n");
-		else if (*text == '\t')
-			bv_buf_puts(out, "\\t");
-		else if (*text == '\r')
-			bv_buf_puts(out, "\\r");
-		else if (*text == '"' || *text == '\\')
-			bv_buf_printf(out, "\\%c", *text);
+		else if (c == '"' || c == '\\')
+			bv_buf_printf(out, "\\%c", (char)c);
+		else if (is_printable(c))
+			bv_buf_add(out, p, n);
 		else
-			bv_buf_putc(out, *text);
+			bv_buf_printf(out, c < 0x100 ? "\\x%02x" : "\\u%04x", c);
+		p += n;
+		left -= n;
 	}
 	bv_buf_putc(out, '"');
 }
