@@ -140,7 +140,8 @@ static int make_parents(const struct bv_cgroup *cg, struct cgroup_hier *h, const
 
 /*
  * The directory itself, new. One that is there is a left-over when no process is in it: it is removed first, so that
- * nothing of its limits stays. -EEXIST: it is in use.
+ * nothing of its limits stays. (Nor of its cgroup.kill: Linux 6.18 kills at birth whatever is cloned into a cgroup of
+ * which all were killed before.) -EEXIST: it is in use.
  */
 static int make_fresh(const struct bv_cgroup *cg, struct cgroup_hier *h, const char *rel, struct bv_error *err)
 {

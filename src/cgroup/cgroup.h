@@ -88,6 +88,12 @@ int bv_cgroup_remove_payload(struct bv_cgroup *cg, struct bv_error *err);
 int bv_cgroup_remove_monitor(struct bv_cgroup *cg, struct bv_error *err);
 /* The single-threaded caller leaves the monitor cgroups for their parents, so that they can be removed. */
 int bv_cgroup_leave_monitor(struct bv_cgroup *cg);
+/*
+ * As fork(2), but the child is outside of the monitor cgroups that the caller is in: born in the parent of the v2 one,
+ * where leaving would wait for an RCU grace period, and moved out of those of v1, where it does not. -ENOTSUP where
+ * that is no gain (no v2 monitor cgroup), else -errno.
+ */
+pid_t bv_cgroup_fork_outside(struct bv_cgroup *cg);
 
 /* Freeze or thaw all processes and wait until it is so. `timeout_ms` as above. */
 int bv_cgroup_freeze(struct bv_cgroup *cg, bool freeze, int timeout_ms, struct bv_error *err);

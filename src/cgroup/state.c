@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cgroup/internal.h"
+#include "sys/kernel.h"
 #include "util/cleanup.h"
 #include "util/str.h"
 
@@ -57,6 +59,32 @@ int bv_cgroup_leave_monitor(struct bv_cgroup *cg)
 			first = r;
 	}
 	return first;
+}
+
+static int open_parent_of_monitor(const struct cgroup_hier *h)
+{
+	const char *slash = strrchr(h->monitor, '/');
+	autofree char *parent = slash ? strndup(h->monitor, (size_t)(slash - h->monitor)) : strdup("");
+	return parent ? h->backend->open_entry(h, parent) : -ENOMEM;
+}
+
+pid_t bv_cgroup_fork_outside(struct bv_cgroup *cg)
+{
+	const struct cgroup_hier *v2 = cgroup_find_v2(cg);
+	if (!v2 || !v2->monitor)
+		return -ENOTSUP;
+	autoclose int parent = open_parent_of_monitor(v2);
+	if (parent < 0)
+		return parent;
+
+	struct clone_args args = { .flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = (uint64_t)parent };
+	pid_t pid = bv_clone3(&args, sizeof(args));
+	for (size_t i = 0; pid == 0 && i < cg->n; i++) {
+		const struct cgroup_hier *h = &cg->hiers[i];
+		if (!h->backend->v2 && h->monitor)
+			h->backend->leave(cg, h, h->monitor);
+	}
+	return pid;
 }
 
 static int delegate_one(const struct cgroup_hier *h, uid_t uid, gid_t gid, struct bv_error *err)

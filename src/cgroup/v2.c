@@ -28,7 +28,7 @@ static int v2_prepare(const struct cgroup_hier *h, const char *rel, struct bv_er
 
 static bool words_have(const char *words, const char *word, size_t len)
 {
-	for (const char *p = words; *p; p += strspn(p, " \n")) {
+	for (const char *p = words + strspn(words, " \n+"); *p; p += strspn(p, " \n+")) {
 		size_t n = strcspn(p, " \n");
 		if (n == len && strncmp(p, word, n) == 0)
 			return true;
@@ -37,18 +37,15 @@ static bool words_have(const char *words, const char *word, size_t len)
 	return false;
 }
 
-/* Of " +a +b" what is not in "a c", once more as " +b"; malloc'ed. */
-static char *missing_controllers(const char *wanted, const char *enabled)
+/* Add to " +a +b" those words of `from` ("a c" or " +a +c") that `but` does not have. */
+static void add_controllers(struct bv_buf *to, const char *from, const char *but)
 {
-	struct bv_buf buf = { 0 };
-	for (const char *p = wanted; *p;) {
-		p += strspn(p, " +");
-		size_t n = strcspn(p, " ");
-		if (n > 0 && !words_have(enabled, p, n))
-			bv_buf_printf(&buf, " +%.*s", (int)n, p);
+	for (const char *p = from + strspn(from, " \n+"); *p; p += strspn(p, " \n+")) {
+		size_t n = strcspn(p, " \n");
+		if (!words_have(but, p, n))
+			bv_buf_printf(to, " +%.*s", (int)n, p);
 		p += n;
 	}
-	return bv_buf_take(&buf);
 }
 
 /*
@@ -80,7 +77,7 @@ static int step_aside(const struct bv_cgroup *cg, const struct cgroup_hier *h, c
 
 static int fail_enable(const struct cgroup_hier *h, const char *rel, const char *names, int r, struct bv_error *err)
 {
-	bv_fail(err, r, "cannot enable the controllers%s in %s%s%s/cgroup.subtree_control: %s", names, h->mount,
+	bv_fail(err, r, "cannot enable %s in %s%s%s/cgroup.subtree_control: %s", names + strspn(names, " +"), h->mount,
 		*rel ? "/" : "", rel, strerror(-r));
 	if (r == -EBUSY)
 		return bv_hint(
@@ -94,15 +91,17 @@ static int fail_enable(const struct cgroup_hier *h, const char *rel, const char 
 	return r;
 }
 
-/* One level. `optional`: what cannot be had is left out (a controller may refuse for reasons of the host). */
-static int enable_at(const struct bv_cgroup *cg, const struct cgroup_hier *h, const char *rel, const char *wanted,
-		     bool optional, struct bv_error *err)
+/* One level. What is not `wanted` is left out when it cannot be had: a controller may refuse for reasons of the host. */
+static int enable_at(const struct bv_cgroup *cg, const struct cgroup_hier *h, const char *rel, const char *controllers,
+		     const char *wanted, struct bv_error *err)
 {
 	char enabled[512];
 	ssize_t n = cgroup_read(h, rel, "cgroup.subtree_control", enabled, sizeof(enabled));
 	if (n < 0)
-		return optional ? 0 : fail_enable(h, rel, wanted, (int)n, err);
-	autofree char *missing = missing_controllers(wanted, enabled);
+		return *wanted ? fail_enable(h, rel, wanted, (int)n, err) : 0;
+	struct bv_buf buf = { 0 };
+	add_controllers(&buf, controllers, enabled);
+	autofree char *missing = bv_buf_take(&buf);
 	if (!missing)
 		return bv_fail(err, ENOMEM, "out of memory");
 	if (!*missing)
@@ -111,16 +110,12 @@ static int enable_at(const struct bv_cgroup *cg, const struct cgroup_hier *h, co
 	int r = cgroup_write(h, rel, "cgroup.subtree_control", missing + 1);
 	if (r == -EBUSY && *rel && step_aside(cg, h, rel) == 0)
 		r = cgroup_write(h, rel, "cgroup.subtree_control", missing + 1);
-	if (r == 0)
-		return 0;
-	if (!optional)
-		return fail_enable(h, rel, missing, r, err);
-
-	for (char *save, *one = strtok_r(missing, " ", &save); one; one = strtok_r(NULL, " ", &save)) {
+	for (char *save, *one = r < 0 ? strtok_r(missing, " ", &save) : NULL; one; one = strtok_r(NULL, " ", &save)) {
 		r = cgroup_write(h, rel, "cgroup.subtree_control", one);
+		if (r < 0 && words_have(wanted, one + 1, strlen(one + 1)))
+			return fail_enable(h, rel, one + 1, r, err);
 		if (r < 0)
-			bv_info("cgroup", "controller %s stays off below %s/%s: %s", one + 1, h->mount, rel,
-				strerror(-r));
+			bv_info("cgroup", "controller %s stays off below %s/%s: %s", one + 1, h->mount, rel, strerror(-r));
 	}
 	return 0;
 }
@@ -128,28 +123,21 @@ static int enable_at(const struct bv_cgroup *cg, const struct cgroup_hier *h, co
 int cgroup_v2_enable(const struct bv_cgroup *cg, const struct cgroup_hier *h, const char *rel, const char *wanted,
 		     bool all, struct bv_error *err)
 {
-	autofree char *offered = NULL;
-	if (all) {
-		char names[512];
-		ssize_t n = cgroup_read(h, h->base, "cgroup.controllers", names, sizeof(names));
-		struct bv_buf buf = { 0 };
-		for (char *save, *one = n <= 0 ? NULL : strtok_r(names, " ", &save); one;
-		     one = strtok_r(NULL, " ", &save))
-			bv_buf_printf(&buf, " +%s", one);
-		offered = bv_buf_take(&buf);
-	}
-	bool more = offered && *offered;
-	if (!*wanted && !more)
+	char offered[512];
+	if (!all || cgroup_read(h, h->base, "cgroup.controllers", offered, sizeof(offered)) < 0)
+		*offered = '\0';
+	struct bv_buf buf = { 0 };
+	bv_buf_puts(&buf, wanted);
+	add_controllers(&buf, offered, wanted);
+	autofree char *controllers = bv_buf_take(&buf);
+	if (controllers && !*controllers)
 		return 0;
 
 	autofree char *level = strdup(h->base);
 	for (const char *next = rel + strlen(h->base);;) {
-		if (!level)
+		if (!level || !controllers)
 			return bv_fail(err, ENOMEM, "out of memory");
-		/* All that can be had; then what the keys need, whose failure is told (mostly it is on already). */
-		int r = more ? enable_at(cg, h, level, offered, true, err) : 0;
-		if (r == 0 && *wanted)
-			r = enable_at(cg, h, level, wanted, false, err);
+		int r = enable_at(cg, h, level, controllers, wanted, err);
 		if (r < 0)
 			return r;
 		next += strspn(next, "/");

@@ -103,20 +103,44 @@ int bv_finish_run(const struct bv_rundir *rd, const struct bv_run_state *st, con
 	return first.code ? -first.code : 0;
 }
 
-int bv_finish_rundir(struct bv_rundir *rd, const struct bv_run_state *st, struct bv_error *err)
+static int remove_places(struct bv_rundir *rd, struct bv_cgroup *cg, struct bv_error *err)
 {
-	autoclean(bv_cgroup_freep) struct bv_cgroup *cg = NULL;
-	if (st->cgroup && bv_cgroup_open(&cg, st->cgroup, NULL) == 0) {
-		if (st->monitor_pid == getpid())
-			bv_cgroup_leave_monitor(cg);
+	if (cg)
 		bv_cgroup_remove_monitor(cg, NULL);
-	}
 	int r = bv_rundir_remove(rd);
 	if (r < 0) {
 		errno = -r;
 		return bv_fail_errno(err, "cannot remove the run directory %s", rd->path);
 	}
 	return 0;
+}
+
+/*
+ * The monitor cannot remove the cgroup that it is in. A child outside of it waits for the monitor's end and does: it
+ * shares the lock, so that the instance is not stopped before. False: to be done in another way.
+ */
+static bool leave_to_child(struct bv_rundir *rd, struct bv_cgroup *cg)
+{
+	autoclose int self = bv_pidfd_open(getpid(), 0);
+	pid_t pid = self < 0 ? self : bv_cgroup_fork_outside(cg);
+	if (pid != 0)
+		return pid > 0;
+	bv_pidfd_wait(self, KILL_TIMEOUT_MS);
+	remove_places(rd, cg, NULL);
+	_exit(EXIT_SUCCESS);
+}
+
+int bv_finish_rundir(struct bv_rundir *rd, const struct bv_run_state *st, bool now, struct bv_error *err)
+{
+	autoclean(bv_cgroup_freep) struct bv_cgroup *cg = NULL;
+	if (st->cgroup)
+		bv_cgroup_open(&cg, st->cgroup, NULL);
+	if (cg && st->monitor_pid == getpid()) {
+		if (!now && leave_to_child(rd, cg))
+			return 0;
+		bv_cgroup_leave_monitor(cg);
+	}
+	return remove_places(rd, cg, err);
 }
 
 int bv_finish_stale(struct bv_rundir *rd, const char *lxcpath, const char *name, struct bv_error *err)

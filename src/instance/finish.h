@@ -24,8 +24,11 @@ struct bv_finish {
 int bv_finish_run(const struct bv_rundir *rd, const struct bv_run_state *st, const struct bv_finish *how,
 		  struct bv_error *err);
 
-/* Remove the run directory; the monitor's cgroup first. The last act. */
-int bv_finish_rundir(struct bv_rundir *rd, const struct bv_run_state *st, struct bv_error *err);
+/*
+ * Remove the run directory; the monitor's cgroup first. The last act: a monitor has to end after it, as a child may be
+ * waiting for that. `now`: it is done at the return, even if that takes longer.
+ */
+int bv_finish_rundir(struct bv_rundir *rd, const struct bv_run_state *st, bool now, struct bv_error *err);
 
 /*
  * With the lock held: a run that nobody watches any more is finished. An instance that outlives its monitor

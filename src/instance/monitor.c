@@ -357,7 +357,7 @@ int bv_monitor_run(struct bv_monitor *m, int *wait_status, struct bv_error *err)
 		r = begin_watching(m, err);
 	if (r < 0) {
 		finish(m, "stop", false, NULL);
-		bv_finish_rundir(&m->rd, &m->state, NULL);
+		bv_finish_rundir(&m->rd, &m->state, true, NULL);
 		close_fd(&m->lock);
 		report(m, err);
 	} else {
@@ -371,7 +371,7 @@ int bv_monitor_run(struct bv_monitor *m, int *wait_status, struct bv_error *err)
 			bv_terminal_restore(STDIN_FILENO, &saved);
 		if (m->pidfile)
 			unlink(m->pidfile);
-		bv_finish_rundir(&m->rd, &m->state, NULL);
+		bv_finish_rundir(&m->rd, &m->state, false, NULL);
 		close_fd(&m->lock);
 	}
 	bv_console_close(&m->console);

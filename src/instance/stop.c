@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
+#include <time.h>
 
 #include "instance/finish.h"
 #include "instance/handle.h"
@@ -14,6 +15,8 @@
 
 /* How long init's death by SIGKILL and the clean-up after it may take before that is an error of its own. */
 enum { KILL_GRACE_S = 30, FREEZE_TIMEOUT_MS = 10000 };
+/* How long, and how often, to look for the end of the clean-up before waiting for it in earnest. */
+enum { QUICK_MS = 50, QUICK_STEP_NS = 300000 };
 
 /* A frozen instance cannot act on a signal. */
 static void thaw(struct bv_handle *h)
@@ -32,6 +35,14 @@ static int wait_stopped(struct bv_instance *inst, struct bv_handle *h, struct bv
 {
 	if (bv_rundir_is_locked(&h->rd) <= 0)
 		bv_finish_abandoned(inst->lxcpath, inst->name);
+
+	/* It is a matter of a millisecond or two, and to close an inotify instance costs ten (fsnotify waits for SRCU). */
+	enum bv_state state;
+	for (int64_t end = bv_now_ms() + QUICK_MS; bv_now_ms() < end;) {
+		if (bv_instance_state(inst, &state, NULL) == 0 && state == BV_STOPPED)
+			return 0;
+		nanosleep(&(struct timespec){ .tv_nsec = QUICK_STEP_NS }, NULL);
+	}
 	return bv_instance_wait(inst, 1U << BV_STOPPED, KILL_GRACE_S, err);
 }
 
