@@ -48,7 +48,8 @@ struct cursor {
 
 static void cursor_begin(struct cursor *c, const struct bv_config_text *text)
 {
-	*c = (struct cursor){ .text = text, .line = text->buf.p, .end = text->buf.p + text->buf.len };
+	const char *start = text->buf.len ? text->buf.p : "";
+	*c = (struct cursor){ .text = text, .line = start, .end = start + text->buf.len };
 }
 
 static void cursor_read_key(struct cursor *c)
