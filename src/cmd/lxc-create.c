@@ -139,6 +139,7 @@ static void erase_progress(struct progress *p)
 	p->shown = false;
 }
 
+/* A fraction above 1 marks a line that is to stay: who can log in, say. */
 static void show_progress(void *data, double fraction, const char *text)
 {
 	struct progress *p = data;
@@ -148,6 +149,11 @@ static void show_progress(void *data, double fraction, const char *text)
 	for (char *s = line; *s; s++)
 		if ((unsigned char)*s < ' ' || *s == 0x7f)
 			*s = '?';
+	if (fraction > 1) {
+		erase_progress(p);
+		dprintf(STDOUT_FILENO, "%s\n", line);
+		return;
+	}
 	if (!p->terminal) {
 		if (!bv_streq(line, p->last))
 			dprintf(STDOUT_FILENO, "%s\n", line);
