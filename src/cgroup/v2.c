@@ -48,12 +48,22 @@ static void add_controllers(struct bv_buf *to, const char *from, const char *but
 	}
 }
 
+static pid_t parent_of(pid_t pid)
+{
+	char path[32], stat[512];
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	const char *rest = bv_read_small(AT_FDCWD, path, stat, sizeof(stat)) > 0 ? strrchr(stat, ')') : NULL;
+	int parent;
+	return rest && sscanf(rest, ") %*c %d", &parent) == 1 ? parent : 0;
+}
+
 /*
- * The processes of this command (the caller of lxc-start and the monitor-to-be) sit in the delegated cgroup itself,
- * and v2 gives controllers to the children of a cgroup without processes only. Move them down into a leaf.
+ * We sit in the delegated cgroup itself, with the processes that led to us (the caller of lxc-start, its shell), and
+ * v2 gives controllers to the children of a cgroup without processes only. Move down into a leaf.
  */
 static int step_aside(const struct bv_cgroup *cg, const struct cgroup_hier *h, const char *rel)
 {
+	enum { ANCESTORS = 16 };
 	autofree char *leaf = cgroup_join(rel, "lxc.pivot");
 	char path[PATH_MAX];
 	if (!leaf || cgroup_path(path, h, leaf, "") < 0)
@@ -62,13 +72,15 @@ static int step_aside(const struct bv_cgroup *cg, const struct cgroup_hier *h, c
 	if (r < 0 && r != -EEXIST)
 		return r;
 
-	char procs[4096], pid[16];
+	char procs[4096];
 	ssize_t n = cgroup_read(h, rel, "cgroup.procs", procs, sizeof(procs));
 	if (n < 0)
 		return (int)n;
-	snprintf(pid, sizeof(pid), "%d", (int)getppid());
-	if (words_have(procs, pid, strlen(pid))) {
-		r = cgroup_write(h, leaf, "cgroup.procs", pid);
+	pid_t pid = getppid();
+	for (int i = 0; i < ANCESTORS && pid > 1; i++, pid = parent_of(pid)) {
+		char text[16];
+		snprintf(text, sizeof(text), "%d", (int)pid);
+		r = words_have(procs, text, strlen(text)) ? cgroup_write(h, leaf, "cgroup.procs", text) : 0;
 		if (r < 0)
 			return r;
 	}
@@ -91,7 +103,7 @@ static int fail_enable(const struct cgroup_hier *h, const char *rel, const char 
 	return r;
 }
 
-/* One level. What is not `wanted` is left out when it cannot be had: a controller may refuse for reasons of the host. */
+/* One level. What is not `wanted` is left out when it cannot be had: a controller may have reasons to refuse. */
 static int enable_at(const struct bv_cgroup *cg, const struct cgroup_hier *h, const char *rel, const char *controllers,
 		     const char *wanted, struct bv_error *err)
 {
@@ -115,7 +127,8 @@ static int enable_at(const struct bv_cgroup *cg, const struct cgroup_hier *h, co
 		if (r < 0 && words_have(wanted, one + 1, strlen(one + 1)))
 			return fail_enable(h, rel, one + 1, r, err);
 		if (r < 0)
-			bv_info("cgroup", "controller %s stays off below %s/%s: %s", one + 1, h->mount, rel, strerror(-r));
+			bv_info("cgroup", "controller %s stays off below %s/%s: %s", one + 1, h->mount, rel,
+				strerror(-r));
 	}
 	return 0;
 }
