@@ -221,14 +221,16 @@ struct bv_config {
 	struct bv_config_text *text;
 };
 
-/* A config with every default; NULL when out of memory. bv_config_free(NULL) is fine; bv_config_freep is autoclean(). */
+/* A config with every default; NULL when out of memory. bv_config_free(NULL) is fine, bv_config_freep for autoclean. */
 struct bv_config *bv_config_new(void);
 void bv_config_free(struct bv_config *cfg);
 void bv_config_freep(struct bv_config **cfg);
 
 /*
- * Read `path` (relative to `dirfd`) with its includes. The error names file, line and, for an unknown key, the nearest
- * known one. Nothing is half-applied: a config whose load failed is to be freed.
+ * Read `path` (relative to `dirfd`) with its includes; a relative include starts at the directory of the file that has
+ * it. A second file that is loaded into the same config comes behind the first, in the kept text as well. The error
+ * names file, line and, for an unknown key, the nearest known one. Nothing is half-applied: a config whose load failed
+ * is to be freed.
  * Limits: 8 MiB a file, 64 KiB a line, 16 include levels; a NUL byte is an error.
  */
 int bv_config_load(struct bv_config *cfg, int dirfd, const char *path, struct bv_error *err);
@@ -249,8 +251,10 @@ int bv_config_set_line(struct bv_config *cfg, const char *line, struct bv_error 
 int bv_config_clear(struct bv_config *cfg, const char *key, struct bv_error *err);
 
 /*
- * The value of `key` (a legacy name too) as LXC's getter prints it (facts 2.1): lists one a line, each with its
- * newline. *ret is malloc'ed, "" when unset. -ENOENT: no such key.
+ * The value of `key` (a legacy name too) as LXC's getter prints it: lists one a line, each with its newline (but for
+ * lxc.idmap and the lists of a nic, which have none behind the last). The beginning of several names ("lxc.cap",
+ * "lxc.net.0") gives their lines `key = value`. *ret is malloc'ed, "" when unset. -ENOENT: there is no such key, or no
+ * such nic, or the key is for another type of link.
  */
 int bv_config_get(const struct bv_config *cfg, const char *key, char **ret, struct bv_error *err);
 
@@ -271,7 +275,8 @@ const char *bv_hook_name(enum bv_hook hook); /* "pre-start" */
 
 /*
  * Replace every x or X of a MAC template by a random hex digit (the second digit even, so that the address is unicast).
- * `mac` has 17 characters. The parser does this for the top-level file only.
+ * `mac` has 17 characters. Every hwaddr that is set goes through it; in the kept text of the file itself (not of one
+ * that it includes) the result takes the template's place, so that the next save keeps it.
  */
 void bv_mac_expand(char *mac);
 
@@ -287,6 +292,6 @@ const char *bv_signal_name(int sig, char *buf, size_t size);
 
 /*
  * Print the key table for the man page generator and for the completion: `what` is "man" (mdoc text of all keys),
- * "names" (one key a line). Used by a build-time tool and by lxc-config.
+ * "names" (one key a line), "legacy" (mdoc text of the renamed keys). Used by a build-time tool and by lxc-config.
  */
 int bv_config_print_keys(FILE *out, const char *what);

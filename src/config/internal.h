@@ -94,7 +94,8 @@ struct bv_word {
 
 /* ---- types: process.c, isolation.c, mounts.c ---- */
 
-extern const struct bv_key_type bv_type_arch, bv_type_signal, bv_type_time_offset, bv_type_init_groups, bv_type_environment;
+extern const struct bv_key_type bv_type_arch, bv_type_signal, bv_type_time_offset, bv_type_init_groups;
+extern const struct bv_key_type bv_type_environment;
 extern const struct bv_key_type bv_type_rlimit, bv_type_console_size, bv_type_mount_auto, bv_type_rootfs_path;
 extern const struct bv_key_type bv_type_rootfs_options, bv_type_relative_path, bv_type_caps, bv_type_namespaces;
 extern const struct bv_key_type bv_type_namespace_share, bv_type_idmap, bv_type_log_level, bv_type_syslog;
