@@ -51,49 +51,57 @@ static const char *work_of(const struct layers *l)
 	return l->paths.v[l->paths.n - 1];
 }
 
-/*
- * The option that names layers `from` up to `to`. The kernel takes 255 bytes an option, and "," and "\" have a meaning
- * in it: where a path does not fit in, it goes by fd, as /proc/self/fd/N; `fds` keeps these open until the mount is made.
- */
-static int add_layers(struct bv_buf *out, const struct layers *l, size_t from, size_t to, int *fds,
-		      struct bv_error *err)
+/* Layers at once, lower ones in one option (17 of them go into 255 bytes by fd), the kernel's bytes for an option. */
+enum { LAYERS_MAX = 64, LOWERDIR_MAX = 17, OPTION_MAX = 255 };
+
+/* Bytes that have a meaning in an option list or in lowerdir. */
+static bool is_plain(const char *path)
 {
-	size_t len = 0;
-	bool plain = true;
-	for (size_t i = from; i < to; i++) {
-		len += strlen(l->paths.v[i]) + 1;
-		plain = plain && !strpbrk(l->paths.v[i], ",\\");
+	return !strpbrk(path, ",\\");
+}
+
+/*
+ * One layer's path into an option that already has `used` bytes. Where it does not fit in, or has a byte with a meaning
+ * of its own, it goes by fd, as /proc/self/fd/N; `fd` keeps it open until the mount is made.
+ */
+static int add_layer(struct bv_buf *out, const char *path, bool fits, int *fd, struct bv_error *err)
+{
+	if (fits && is_plain(path)) {
+		bv_buf_puts(out, path);
+		return 0;
 	}
-	for (size_t i = from; i < to; i++) {
-		if (i > from)
-			bv_buf_putc(out, ':');
-		if (plain && len < 256) {
-			bv_buf_puts(out, l->paths.v[i]);
-			continue;
-		}
-		fds[i] = open(l->paths.v[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
-		if (fds[i] < 0)
-			return bv_fail_errno(err, "cannot open %s", l->paths.v[i]);
-		bv_buf_printf(out, "/proc/self/fd/%d", fds[i]);
-	}
+	*fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (*fd < 0)
+		return bv_fail_errno(err, "cannot open %s", path);
+	bv_buf_printf(out, "/proc/self/fd/%d", *fd);
 	return 0;
 }
 
-enum { LAYERS_MAX = 64 };
+/* lowerdir=A:B:C, or for many layers lowerdir+=A,lowerdir+=B (Linux 6.7). */
+static int add_lower(struct bv_buf *out, const struct layers *l, size_t n, int *fds, struct bv_error *err)
+{
+	bool many = n > LOWERDIR_MAX;
+	size_t len = n;
+	for (size_t i = 0; i < n; i++)
+		len += strlen(l->paths.v[i]);
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		bv_buf_puts(out, many ? ",lowerdir+=" : i == 0 ? ",lowerdir=" : ":");
+		bool fits = many ? strlen(l->paths.v[i]) <= OPTION_MAX : len <= OPTION_MAX;
+		r = add_layer(out, l->paths.v[i], fits, &fds[i], err);
+	}
+	return r;
+}
 
 static int mount_layers(const struct bv_storage *s, const struct layers *l, int *fds, struct bv_error *err)
 {
 	autoclean(bv_buf_clear) struct bv_buf options = { 0 };
 	size_t upper = l->paths.n - 2;
-
-	bv_buf_puts(&options, "lowerdir=");
-	int r = add_layers(&options, l, 0, upper, fds, err);
-	bv_buf_puts(&options, ",upperdir=");
-	if (r == 0)
-		r = add_layers(&options, l, upper, upper + 1, fds, err);
-	bv_buf_puts(&options, ",workdir=");
-	if (r == 0)
-		r = add_layers(&options, l, upper + 1, upper + 2, fds, err);
+	int r = add_lower(&options, l, upper, fds, err);
+	for (size_t i = upper; r == 0 && i < upper + 2; i++) {
+		bv_buf_puts(&options, i == upper ? ",upperdir=" : ",workdir=");
+		r = add_layer(&options, l->paths.v[i], strlen(l->paths.v[i]) <= OPTION_MAX, &fds[i], err);
+	}
 	if (r < 0)
 		return r;
 	autofree char *extra = bv_storage_fs_options(s->options);

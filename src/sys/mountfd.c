@@ -124,16 +124,16 @@ bool bv_mount_word(struct bv_mount_flags *f, const char *word)
 	return false;
 }
 
-/* ---- mount(2) ---- */
-
-/* True when this kernel can change a detached mount; without that none is made. */
-static bool can_change_detached(void)
+/* mount_setattr(2) came last: without it a detached mount could not be changed, so none is made. */
+bool bv_mount_detaches(void)
 {
 	static int known; /* 1 yes, -1 no */
 	if (!known)
 		known = bv_mount_setattr(-1, "", 0, NULL, 0) == -ENOSYS ? -1 : 1;
 	return known > 0;
 }
+
+/* ---- mount(2) ---- */
 
 static void proc_path(char buf[PROC_PATH], int fd)
 {
@@ -272,7 +272,7 @@ int bv_mount_new(const char *fstype, const char *source, const char *options, ui
 	if (message && message_size)
 		message[0] = '\0';
 	int r = -ENOSYS;
-	if (can_change_detached() && !too_long_for_fsconfig(options))
+	if (bv_mount_detaches() && !too_long_for_fsconfig(options))
 		r = bv_fs_mount(fstype, source, options, (unsigned int)attributes, message, message_size);
 	return r == -ENOSYS ? new_by_mount2(fstype, source, options, attributes) : r;
 }
@@ -280,7 +280,7 @@ int bv_mount_new(const char *fstype, const char *source, const char *options, ui
 int bv_mount_clone(int dirfd, const char *path, bool recursive)
 {
 	int r = -ENOSYS;
-	if (can_change_detached())
+	if (bv_mount_detaches())
 		r = bv_open_tree(dirfd, path,
 				 OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0u) |
 					 (*path ? 0 : AT_EMPTY_PATH));

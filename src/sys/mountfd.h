@@ -27,6 +27,12 @@ struct bv_mount_flags {
 bool bv_mount_word(struct bv_mount_flags *f, const char *word);
 
 /*
+ * True when mounts are made detached: Linux 5.12. Where they are not, and for options that fsconfig(2) does not take
+ * (more than 255 bytes), the fallback would show them in the caller's mount namespace.
+ */
+bool bv_mount_detaches(void);
+
+/*
  * A new mount of a file system, detached. `options` are the file system's ("size=64k,mode=755"), with the words of
  * mount(2) that belong to the superblock (ro, sync, dirsync, lazytime, mand) among them. The kernel's own sentence
  * about a failure, if it left one, is in `message`.

@@ -162,6 +162,17 @@ odd="$TMPDIR/a,b$(printf 'x%.0s' $(seq 200))"
 mkdir "$odd"
 printf '%s\n' "lxc.rootfs.path = overlay:$odd:$root:$TMPDIR/ov/delta" "lxc.rootfs.mount = $TMPDIR/mnt" >"$TMPDIR/config"
 check "overlay with long paths and commas" inside 'test -e /tmp/upper'
+layers=$root
+i=0
+while [ $i -lt 30 ]; do
+	i=$((i + 1))
+	mkdir -p "$TMPDIR/layer/$i"
+	layers=$TMPDIR/layer/$i:$layers
+done
+echo top >"$TMPDIR/layer/30/top"
+printf '%s\n' "lxc.rootfs.path = overlay:$layers:$TMPDIR/ov/delta" "lxc.rootfs.mount = $TMPDIR/mnt" >"$TMPDIR/config"
+check "overlay with 31 lower layers" inside 'test -e /tmp/upper -a -e /top'
+rm -rf "$TMPDIR/layer"
 if command -v mkfs.ext4 >/dev/null && [ -e /dev/loop-control ]; then
 	truncate -s 16M "$TMPDIR/rootdev"
 	check "an image" mkfs.ext4 -q -F -d "$root" "$TMPDIR/rootdev"
@@ -198,6 +209,13 @@ booted"
 	inside -u 'stat -c %u /; touch /tmp/shifted'
 	check "a rootfs that is shifted already gets none" is "$out" 0
 	check "and is written with shifted ids" is "$(stat -c %u "$root/tmp/shifted")" 100000
+	config "$all" "$ttys" "$maps"
+	export BIVALVE_NO_SYSCALL=move_mount,open_tree,fsopen,mount_setattr,openat2
+	inside -u 'stat -c %u / /dev/console; touch /tmp/old'
+	unset BIVALVE_NO_SYSCALL
+	check "an old kernel" is "$out" "0
+0"
+	check_not "nothing is mounted outside for it" grep -q ' /proc/driver \| /proc/version ' /proc/mounts
 	chown -R 0:0 "$root"
 else
 	sed 's/^/# /' "$TMPDIR/err"

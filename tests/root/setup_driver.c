@@ -150,7 +150,7 @@ int main(int argc, char **argv)
 		autoclose int userns = bv_idmap_userns_fd(cfg, &err);
 		int n = userns < 0 ? userns : bv_setup_mapped_entries(cfg, -1, &mapped, &err);
 		s.root = n < 0 ? n : bv_setup_mapped_rootfs(cfg, userns, &err);
-		if (s.root < 0)
+		if (s.root < 0 && s.root != -ENOENT)
 			die(&err);
 		s.mapped_entries = mapped;
 		s.n_mapped_entries = (size_t)n;

@@ -289,6 +289,8 @@ static int map_entry(void *ctx, const struct bv_mount_line *m, const char *where
 		return bv_fail(err, ENOMEM, "out of memory");
 	all->fds = fds;
 	fds[all->n++] = -1;
+	if (!bv_mount_detaches())
+		return bv_fail(err, ENOSYS, "idmap= needs Linux 5.12");
 	if (m->relative || !m->bind)
 		return bv_fail(err, ENOTSUP, "idmap= works for binds of the host's files only");
 

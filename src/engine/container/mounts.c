@@ -106,8 +106,13 @@ int bv_setup_mapped_rootfs(const struct bv_config *cfg, int userns_fd, struct bv
 		return -ENOENT;
 	bool asked = cfg->rootfs_options && strstr(cfg->rootfs_options, "idmap=");
 	/* What a pre-mount hook mounts on the rootfs' path is seen in the child alone. */
-	if (!asked && cfg->hooks[BV_HOOK_PRE_MOUNT].n > 0)
+	bool hooked = cfg->hooks[BV_HOOK_PRE_MOUNT].n > 0;
+	/* The monitor is in the host's mount namespace: nothing may be shown there. */
+	bool shows = !bv_mount_detaches();
+	if (!asked && (hooked || shows))
 		return -ENOENT;
+	if (shows)
+		return bv_fail(err, ENOSYS, "lxc.rootfs.options: id mapped mounts need Linux 5.12");
 	struct bv_error own = { 0 };
 	int r = mount_rootfs(cfg, userns_fd, true, &own);
 	/* An unprivileged user's monitor may mount nothing, its child may. */
