@@ -43,9 +43,10 @@ static int name_parse(const char *word, char dest[16])
 {
 	if (bv_streq(word, "-"))
 		return 0;
-	if (strlen(word) > 15 || strchr(word, '/'))
+	size_t len = strlen(word);
+	if (len > 15 || strchr(word, '/'))
 		return -EINVAL;
-	strcpy(dest, word);
+	memcpy(dest, word, len + 1);
 	return 0;
 }
 

@@ -96,7 +96,7 @@ static const struct bv_address *gateway_of(const struct bv_nic *nic, const struc
 	return (v4 ? nic->ipv4_gateway_kind : nic->ipv6_gateway_kind) == BV_GATEWAY_AUTO ? found : fixed;
 }
 
-/* Router mode: the host end forwards, and answers ARP and NDP for the gateway, which is nobody's address on this link. */
+/* Router mode: the host end forwards, and answers ARP and NDP for the gateway, an address that nobody has here. */
 static int router_family(struct bv_net_host *h, const struct bv_nic *nic, const struct bv_net_link *l, int family,
 			 int index, struct bv_error *err)
 {
@@ -142,8 +142,8 @@ int bv_hostside_add_routes(struct bv_net_host *h, const struct bv_nic *nic, cons
 	if (!bv_hostside_has_routes(nic))
 		return 0;
 	/*
-	 * The new link has no carrier before its peer is up, and when the kernel comes to notice that (linkwatch, a work
-	 * queue) it drops the link's proxy entries (neigh_carrier_down). RTM_GETLINK lets it notice now (Linux 6.8).
+	 * The new link has no carrier before its peer is up. When the kernel notices that (linkwatch, a work queue) it
+	 * drops the link's proxy entries (neigh_carrier_down). RTM_GETLINK lets it notice now (Linux 6.8).
 	 */
 	rc = bv_link_parent_find(&h->nl, l->host_name, &host_end, err);
 	if (rc < 0)

@@ -9,9 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "net/link.h"
-#include "util/cleanup.h"
 
 /* All of it goes into one batch: two system calls for any number of links, addresses and routes. */
 
@@ -151,6 +151,10 @@ int bv_net_configure(struct bv_net *net, const struct bv_config *cfg, struct bv_
 
 	if (cfg->n_nics == 0 || !bv_net_wants_namespace(cfg))
 		return 0;
+	/* A copy of the plan has a copy of the host's socket, which has no business here. */
+	if (net->netlink > 0)
+		close(net->netlink);
+	net->netlink = -1;
 	rc = net->n ? 0 : bv_net_plan_inside(net, cfg, err);
 	if (rc < 0)
 		return rc;

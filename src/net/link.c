@@ -143,7 +143,7 @@ int bv_link_commit(struct bv_net_host *h, const struct bv_net_link *l, const cha
 	}
 	bv_fail(err, rc, "lxc.net.%u (%s): %s", l->index, kind, cause.what);
 	if (rc == -EBUSY && l->type != BV_NET_VLAN)
-		return bv_hint(err, "\"%s\" may be a bridge port or carry a link of another kind; see: ip -d link show %s",
-			       l->parent, l->parent);
+		return bv_hint(err, "\"%s\" may be a bridge port or carry a link of another kind; see: ip -d link "
+			       "show %s", l->parent, l->parent);
 	return rc;
 }

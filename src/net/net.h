@@ -47,7 +47,8 @@ struct bv_net_link {
 struct bv_net {
 	struct bv_net_link *links;
 	size_t n;
-	int netlink; /* the host's rtnetlink socket from plan to attach; <= 0: closed. The caller may close it after attach */
+	/* The host's rtnetlink socket from plan to attach; <= 0: closed. The caller may close it after attach. */
+	int netlink;
 };
 
 /* Must the instance have its own network namespace? False with a single nic of type none. */
@@ -93,7 +94,7 @@ char *bv_net_describe(const struct bv_net *net);
 int bv_net_open(struct bv_net *net, const char *description, struct bv_error *err);
 void bv_net_clear(struct bv_net *net);
 
-/* lxc.net.N.script.up / .down of all nics (arguments by lxc.hook.version). `up` false: down, failures are logged only. */
+/* lxc.net.N.script.up or .down of all nics (arguments by lxc.hook.version). A failure of a down script is only logged. */
 int bv_net_run_scripts(const struct bv_net *net, const struct bv_config *cfg, const char *instance, bool up,
 		       struct bv_error *err);
 
@@ -108,7 +109,7 @@ struct bv_net_address {
 
 /*
  * All addresses in the network namespace `netns_fd`: the calling thread enters it for the time of one dump and comes
- * back (no fork). `own_netns_fd` is an open fd of the caller's namespace (/proc/self/ns/net), opened once for many calls.
+ * back (no fork). `own_netns_fd` is an fd of the caller's namespace (/proc/self/ns/net), opened once for many calls.
  * *ret is malloc'ed.
  */
 int bv_net_addresses(int netns_fd, int own_netns_fd, struct bv_net_address **ret, size_t *n, struct bv_error *err);

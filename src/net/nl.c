@@ -138,7 +138,7 @@ void *bv_nl_put_header(struct bv_nl *nl, size_t size)
 
 int bv_nl_room(struct bv_nl *nl, struct bv_error *err)
 {
-	if (nl->n < BV_NL_BATCH && nl->len + 1024 <= sizeof(nl->out))
+	if (nl->n + 4 <= BV_NL_BATCH && nl->len + 1024 <= sizeof(nl->out))
 		return 0;
 	return bv_nl_flush(nl, err);
 }

@@ -73,7 +73,7 @@ void bv_nl_nest_end(struct bv_nl *nl, size_t nest);
 /* `size` zeroed bytes without a header of their own (struct ifinfomsg in VETH_INFO_PEER). NULL when full. */
 void *bv_nl_put_header(struct bv_nl *nl, size_t size);
 
-/* Make sure that a request of up to 1 KiB fits: flushes when it would not. */
+/* Make sure that four requests of 1 KiB together fit: flushes when they would not. */
 int bv_nl_room(struct bv_nl *nl, struct bv_error *err);
 
 /* Send what is queued and wait for the outcome: 0, or the first failure that its note does not tolerate. */

@@ -26,8 +26,8 @@ static int run_ovs_vsctl(struct bv_strv *argv, const struct bv_net_link *l, stru
 			return bv_fail_errno(err, "cannot wait for ovs-vsctl");
 	}
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-		return bv_fail(err, EIO, "ovs-vsctl could not change the ports of the Open vSwitch bridge \"%s\" for \"%s\"",
-			       l->parent, l->host_name);
+		return bv_fail(err, EIO, "ovs-vsctl could not change the ports of the Open vSwitch bridge \"%s\" for "
+			       "\"%s\"", l->parent, l->host_name);
 	return 0;
 }
 

@@ -69,8 +69,8 @@ static int phys_plan(struct bv_net_host *h, const struct bv_nic *nic, struct bv_
 	int rc;
 
 	if (by_prefix && !h)
-		return bv_fail(err, EINVAL, "lxc.net.%u.link = %s was not looked up before the instance's namespace was "
-			       "entered", nic->index, nic->link);
+		return bv_fail(err, EINVAL, "lxc.net.%u.link = %s was not looked up before the instance's namespace "
+			       "was entered", nic->index, nic->link);
 	if (by_prefix)
 		rc = find_by_prefix(&h->nl, nic, l->host_name, err);
 	else

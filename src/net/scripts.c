@@ -94,7 +94,7 @@ static int env_make(const struct script *s, struct bv_strv *env)
 	return rc;
 }
 
-/* The shell gets the words as "$@", so that no name is read as shell text; the value itself is shell text on purpose. */
+/* The shell gets the words as "$@", so that no name is read as shell text; the value itself is meant to be. */
 static int argv_make(const struct script *s, struct bv_strv *argv)
 {
 	int rc = bv_strv_add(argv, "/bin/sh");

@@ -196,8 +196,8 @@ static int explain(const struct bv_nic *nic, const struct bv_net_link *l, const 
 		return bv_hint(err, "choose another name, or remove it: ip link delete %s", l->host_name);
 	}
 	if (is_bridged(nic, l) && !bv_streq(p->kind, "bridge") && !is_openvswitch(l)) {
-		bv_fail(err, rc, "\"%s\" (lxc.net.%u.link) is no bridge, a veth cannot be attached to it: %s", l->parent,
-			l->index, strerror(-rc));
+		bv_fail(err, rc, "\"%s\" (lxc.net.%u.link) is no bridge, a veth cannot be attached to it: %s",
+			l->parent, l->index, strerror(-rc));
 		return bv_hint(err, "use a bridge, or lxc.net.%u.type = macvlan", l->index);
 	}
 	return bv_fail(err, rc, "lxc.net.%u (veth): %s", l->index, cause->what);
@@ -264,7 +264,8 @@ static int veth_plan(struct bv_net_host *h, const struct bv_nic *nic, struct bv_
 	if (!wants_vlans(nic))
 		return 0;
 	if (!is_bridged(nic, l))
-		return bv_fail(err, EINVAL, "lxc.net.%u.veth.vlan needs a bridge in lxc.net.%u.link", l->index, l->index);
+		return bv_fail(err, EINVAL, "lxc.net.%u.veth.vlan needs a bridge in lxc.net.%u.link", l->index,
+			       l->index);
 	if (bv_streq(l->parent_facts.kind, "bridge") && !l->parent_facts.vlan_filtering) {
 		bv_fail(err, EINVAL, "bridge \"%s\" does not filter VLANs, which lxc.net.%u.veth.vlan needs", l->parent,
 			l->index);

@@ -213,6 +213,13 @@ if ! command -v iptables >/dev/null; then
 fi
 check "stop" "$net" stop
 nft delete table ip filter
+nft add table inet firewalld
+mkdir "$work/firewalld"
+printf '#!/bin/sh\necho public\n' >"$work/firewalld/firewall-cmd"
+chmod +x "$work/firewalld/firewall-cmd"
+check "firewalld is told of" like "$(PATH=$work/firewalld:$PATH "$net" start 2>&1)" '^lxc-net: firewalld rejects .* run: firewall-cmd --permanent --zone=trusted --change-interface=bvnet0'
+check "stop" "$net" stop
+nft delete table inet firewalld
 check "our tables are gone" is "$(nft list tables)" ""
 
 # ---- names on the host: which tool is called with what (the tools stand in for the real ones) ----

@@ -135,10 +135,11 @@ TEST(description)
 {
 	struct bv_net_link links[] = {
 		{ .index = 0, .type = BV_NET_VETH, .host_name = "vethAbCdEf", .name = "eth0", .parent = "lxcbr0" },
-		{ .index = 3, .type = BV_NET_PHYS, .host_name = "wan", .name = "eth1", .parent = "wan", .host_mtu = 9000,
-		  .ifindex = 7 },
+		{ .index = 3, .type = BV_NET_PHYS, .host_name = "wan", .name = "eth1", .parent = "wan",
+		  .host_mtu = 9000, .ifindex = 7 },
 		{ .index = 4, .type = BV_NET_EMPTY },
-		{ .index = 5, .type = BV_NET_VETH, .host_name = "x", .name = "y", .parent = "ovs0", .openvswitch = true },
+		{ .index = 5, .type = BV_NET_VETH, .host_name = "x", .name = "y", .parent = "ovs0",
+		  .openvswitch = true },
 	};
 	struct bv_net net = { .links = links, .n = ARRAY_SIZE(links), .netlink = -1 };
 	autoclean(bv_net_clear) struct bv_net read = { .netlink = -1 };
@@ -159,7 +160,8 @@ TEST(bad_descriptions)
 {
 	static const char *const bad[] = {
 		"0", "0 veth a b c 0 0", "x veth a b c 0 0 -", "0 wlan a b c 0 0 -", "0 veth a b c -1 0 -",
-		"0 veth sixteen-letters- b c 0 0 -", "0 veth ../etc b c 0 0 -", "0 veth a b c 0 0 - -", "0 veth a b c 0 0 +",
+		"0 veth sixteen-letters- b c 0 0 -", "0 veth ../etc b c 0 0 -", "0 veth a b c 0 0 - -",
+		"0 veth a b c 0 0 +",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -264,7 +266,8 @@ TEST(ipvlan_request)
 	} cases[] = {
 		{ "lxc.net.0.ipvlan.mode = l3\n", IPVLAN_MODE_L3, -1 },
 		{ "lxc.net.0.ipvlan.mode = l2\n", IPVLAN_MODE_L2, -1 },
-		{ "lxc.net.0.ipvlan.mode = l3s\nlxc.net.0.ipvlan.isolation = private\n", IPVLAN_MODE_L3S, IPVLAN_F_PRIVATE },
+		{ "lxc.net.0.ipvlan.mode = l3s\nlxc.net.0.ipvlan.isolation = private\n", IPVLAN_MODE_L3S,
+		  IPVLAN_F_PRIVATE },
 		{ "lxc.net.0.ipvlan.mode = l3\nlxc.net.0.ipvlan.isolation = vepa\n", IPVLAN_MODE_L3, IPVLAN_F_VEPA },
 	};
 
