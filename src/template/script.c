@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -85,9 +87,11 @@ static int script_argv(const char *path, const struct bv_build *b, struct bv_str
 }
 
 __attribute__((noreturn))
-static void exec_script(char *const *argv, bool quiet)
+static void exec_script(char *const *argv, bool quiet, bool own_pids)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (own_pids && mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
+		_exit(126);
 	umask(022);
 	if (quiet) {
 		int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -99,13 +103,13 @@ static void exec_script(char *const *argv, bool quiet)
 	_exit(errno == ENOENT ? 127 : 126);
 }
 
-static int spawn(char *const *argv, bool quiet, int *status, struct bv_error *err)
+static int spawn(char *const *argv, bool quiet, bool own_pids, int *status, struct bv_error *err)
 {
 	pid_t pid = fork();
 	if (pid < 0)
 		return bv_fail_errno(err, "cannot fork to run %s", argv[0]);
 	if (pid == 0)
-		exec_script(argv, quiet);
+		exec_script(argv, quiet, own_pids);
 	while (waitpid(pid, status, 0) < 0)
 		if (errno != EINTR)
 			return bv_fail_errno(err, "cannot wait for %s", argv[0]);
@@ -155,8 +159,10 @@ int bv_script_run(const char *path, const struct bv_build *build, struct bv_erro
 	}
 	if (script_argv(path, build, &argv) < 0)
 		return bv_fail(err, ENOMEM, "out of memory");
+	/* What it starts ends with it, and with us, whoever is killed. Without the right to do so it is as with LXC. */
+	bool own_pids = unshare(CLONE_NEWPID) == 0;
 	int status;
-	int r = spawn(argv.v, build->quiet, &status, err);
+	int r = spawn(argv.v, build->quiet, own_pids, &status, err);
 	return r < 0 ? r : judge(path, status, err);
 }
 
@@ -164,6 +170,6 @@ int bv_script_help(const char *path, struct bv_error *err)
 {
 	char *const argv[] = { (char *)path, (char *)"-h", NULL };
 	int status;
-	int r = spawn(argv, false, &status, err);
+	int r = spawn(argv, false, false, &status, err);
 	return r < 0 ? r : judge(path, status, err);
 }

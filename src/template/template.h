@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <bivalve.h>
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -33,8 +35,6 @@ struct bv_template {
  * Progress, one line a call; `fraction` below 0 when unknown, BV_PROGRESS_KEEP for what the user is to have in front of
  * him at the end (who can log in). `fn` may be NULL.
  */
-#define BV_PROGRESS_KEEP 2.0
-
 struct bv_progress {
 	void (*fn)(void *data, double fraction, const char *text);
 	void *data;
@@ -76,8 +76,9 @@ int bv_template_prepare(struct bv_template *t, const char *name, char *const *ar
 			struct bv_error *err);
 
 /*
- * Fill build->rootfs and append to the `config` in build->dir. A script or recipe runs other programs; the caller is in
- * a mount namespace of its own then, where build->path and build->rootfs_path are what they say.
+ * Fill build->rootfs and append to the `config` in build->dir. A script or recipe runs other programs; the caller is a
+ * process and in a mount namespace of its own then, where build->path and build->rootfs_path are what they say. A
+ * script may give that process a pid namespace for its children.
  */
 int bv_template_run(struct bv_template *t, const struct bv_build *build, struct bv_error *err);
 
