@@ -69,24 +69,32 @@ static int link_parse(const char *line, struct bv_net_link *l)
 	return 0;
 }
 
+static int lines_parse(struct bv_net *made, const struct bv_strv *lines, struct bv_error *err)
+{
+	if (lines->n == 0)
+		return 0;
+	made->links = calloc(lines->n, sizeof(*made->links));
+	if (!made->links)
+		return bv_fail(err, ENOMEM, "out of memory");
+	for (; made->n < lines->n; made->n++) {
+		int rc = link_parse(lines->v[made->n], &made->links[made->n]);
+		if (rc < 0)
+			return bv_fail(err, rc, "\"%s\" does not describe a network link", lines->v[made->n]);
+	}
+	return 0;
+}
+
 int bv_net_open(struct bv_net *net, const char *description, struct bv_error *err)
 {
 	autoclean(bv_strv_clear) struct bv_strv lines = { 0 };
 	autoclean(bv_net_clear) struct bv_net made = { .netlink = -1 };
+	int rc;
 
 	if (bv_strv_split(&lines, description, "\n") < 0)
 		return bv_fail(err, ENOMEM, "out of memory");
-	if (lines.n) {
-		made.links = calloc(lines.n, sizeof(*made.links));
-		if (!made.links)
-			return bv_fail(err, ENOMEM, "out of memory");
-	}
-	for (; made.n < lines.n; made.n++) {
-		int rc = link_parse(lines.v[made.n], &made.links[made.n]);
-		if (rc < 0)
-			return bv_fail(err, rc, "\"%s\" does not describe a network link", lines.v[made.n]);
-	}
-
+	rc = lines_parse(&made, &lines, err);
+	if (rc < 0)
+		return rc;
 	bv_net_clear(net);
 	*net = made;
 	made = (struct bv_net){ .netlink = -1 };

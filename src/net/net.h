@@ -94,7 +94,7 @@ char *bv_net_describe(const struct bv_net *net);
 int bv_net_open(struct bv_net *net, const char *description, struct bv_error *err);
 void bv_net_clear(struct bv_net *net);
 
-/* lxc.net.N.script.up or .down of all nics (arguments by lxc.hook.version). A failure of a down script is only logged. */
+/* lxc.net.N.script.up or .down of all nics, told by lxc.hook.version. A failure of a down script is only logged. */
 int bv_net_run_scripts(const struct bv_net *net, const struct bv_config *cfg, const char *instance, bool up,
 		       struct bv_error *err);
 
