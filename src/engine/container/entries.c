@@ -119,9 +119,9 @@ static int open_target(const struct bv_setup *s, const struct bv_mount_line *m, 
 /* ---- what is mounted ---- */
 
 /* O_PATH fd of a source that `relative` makes one inside the rootfs. */
-static int open_relative(const struct bv_setup *s, const struct bv_mount_line *m, struct bv_error *err)
+static int open_relative(int root, const struct bv_mount_line *m, struct bv_error *err)
 {
-	int fd = bv_rootat_open(s->root, m->source, O_PATH, 0);
+	int fd = bv_rootat_open(root, m->source, O_PATH, 0);
 	if (fd < 0) {
 		errno = -fd;
 		return bv_fail_errno(err, "cannot open the mount's source %s in the rootfs", m->source);
@@ -129,11 +129,12 @@ static int open_relative(const struct bv_setup *s, const struct bv_mount_line *m
 	return fd;
 }
 
-static int clone_source(const struct bv_setup *s, const struct bv_mount_line *m, struct bv_error *err)
+/* `root`: of the rootfs, for a relative source. */
+static int clone_source(int root, const struct bv_mount_line *m, struct bv_error *err)
 {
 	autoclose int source = -1;
 	if (m->relative) {
-		source = open_relative(s, m, err);
+		source = open_relative(root, m, err);
 		if (source < 0)
 			return source;
 	}
@@ -143,8 +144,8 @@ static int clone_source(const struct bv_setup *s, const struct bv_mount_line *m,
 		return fd;
 	errno = -fd;
 	bv_fail_errno(err, "cannot bind %s", m->source);
-	if (fd == -EINVAL && !m->recursive && s && s->config->n_idmaps)
-		return bv_hint(err, "mounts below it cannot be left out in a user namespace: use rbind");
+	if (fd == -EINVAL && !m->recursive)
+		return bv_hint(err, "in a user namespace the mounts below it cannot be left out: use rbind");
 	return fd;
 }
 
@@ -195,7 +196,7 @@ static int make_mount(struct bv_setup *s, const struct bv_mount_line *m, struct 
 		int fd = i < s->n_mapped_entries ? s->mapped_entries[i] : -1;
 		return fd < 0 ? bv_fail(err, ENOENT, "the id mapped mount of %s was not made", m->source) : fd;
 	}
-	autoclose int fd = m->bind ? clone_source(s, m, err) : mount_type(m, err);
+	autoclose int fd = m->bind ? clone_source(s->root, m, err) : mount_type(m, err);
 	int r = fd;
 	if (r >= 0 && m->idmap)
 		r = bv_setup_idmap(fd, m->idmap, s->userns_fd, m->source, err);
@@ -223,7 +224,7 @@ static int remount(const struct bv_mount_line *m, int target, struct bv_error *e
 
 static int move(const struct bv_setup *s, const struct bv_mount_line *m, int target, struct bv_error *err)
 {
-	autoclose int source = m->relative ? open_relative(s, m, err) : open(m->source, O_PATH | O_CLOEXEC);
+	autoclose int source = m->relative ? open_relative(s->root, m, err) : open(m->source, O_PATH | O_CLOEXEC);
 	if (source < 0)
 		return m->relative ? source : bv_fail_errno(err, "cannot open the mount's source %s", m->source);
 	int r = bv_mount_attach(source, target, "");
@@ -299,7 +300,7 @@ static int map_entry(void *ctx, const struct bv_mount_line *m, const char *where
 		if (all->userns_fd < 0)
 			return all->userns_fd;
 	}
-	autoclose int fd = clone_source(NULL, m, err);
+	autoclose int fd = clone_source(-1, m, err);
 	int r = fd < 0 ? fd : bv_setup_idmap(fd, m->idmap, all->userns_fd, m->source, err);
 	if (r == 0)
 		r = bv_setup_apply(fd, m, m->recursive, m->source, err);

@@ -149,8 +149,8 @@ int bv_setup_rootfs(struct bv_setup *s, struct bv_error *err)
 	s->next_mapped_entry = 0;
 
 	/*
-	 * Slaves, not private mounts: what the host unmounts goes away here too instead of staying busy. Nothing goes the
-	 * other way, and pivot_root(2) asks for mounts that are not shared.
+	 * Slaves, not private mounts: what the host unmounts goes away here too instead of staying busy. Nothing goes
+	 * the other way, and pivot_root(2) asks for mounts that are not shared.
 	 */
 	if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
 		return bv_fail_errno(err, "cannot detach the mounts of the container from those of the host");

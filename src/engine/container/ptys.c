@@ -68,7 +68,7 @@ static int new_devpts(const struct bv_setup *s, char *message, size_t size)
 	return bv_mount_new("devpts", "devpts", options, attributes, message, size);
 }
 
-/* /dev/ptmx leads to the instance's own devpts: a link, unless the rootfs has the device, which finds it beside itself. */
+/* /dev/ptmx leads to the instance's own devpts: a link, unless the rootfs has the device, which finds it too. */
 static int make_ptmx(const struct bv_setup *s, struct bv_error *err)
 {
 	if (s->dev_is_hosts || symlinkat("pts/ptmx", s->dev, "ptmx") == 0)
