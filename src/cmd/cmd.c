@@ -399,13 +399,3 @@ int cmd_print(const struct cmd_common *args, struct bv_buf *out)
 	bv_fail(&err, r, "cannot write to the standard output: %s", strerror(-r));
 	return cmd_fail(args, &err);
 }
-
-void cmd_parse_protected(const struct cmd *cmd, int argc, char **argv, struct cmd_common *args)
-{
-	/* Not yet reported: the arguments, parsed in a moment, say how. */
-	struct bv_error err = { 0 };
-	int r = bv_protect_self(argv, &err);
-	cmd_parse(cmd, argc, argv, args);
-	if (r < 0)
-		exit(cmd_fail(args, &err));
-}

@@ -69,12 +69,6 @@ struct cmd {
  */
 void cmd_parse(const struct cmd *cmd, int argc, char **argv, struct cmd_common *args);
 
-/*
- * The same for a command that will have a process inside an instance: before anything else it is executed again from a
- * read-only view of its program (bv_protect_self).
- */
-void cmd_parse_protected(const struct cmd *cmd, int argc, char **argv, struct cmd_common *args);
-
 /* A mistake on the command line: print it with the hint to --help and exit 1. */
 _Noreturn void cmd_mistake(const struct cmd_common *args, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

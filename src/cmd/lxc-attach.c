@@ -85,7 +85,7 @@ static unsigned int parse_elevated(const struct attach_args *a)
 int main(int argc, char **argv)
 {
 	struct attach_args a = { .uid = -1, .gid = -1 };
-	cmd_parse_protected(&command, argc, argv, &a.common);
+	cmd_parse(&command, argc, argv, &a.common);
 	unsigned int elevated = parse_elevated(&a);
 
 	autoclean(bv_instance_freep) struct bv_instance *inst = cmd_open(&a.common);
@@ -100,6 +100,7 @@ int main(int argc, char **argv)
 		.arch = a.arch,
 		.pty_log = a.pty_log,
 		.context = a.context,
+		.argv = argv,
 		.uid = a.uid,
 		.gid = a.gid,
 		.in = STDIN_FILENO,

@@ -139,7 +139,6 @@ static void erase_progress(struct progress *p)
 	p->shown = false;
 }
 
-/* A fraction above 1 marks a line that is to stay: who can log in, say. */
 static void show_progress(void *data, double fraction, const char *text)
 {
 	struct progress *p = data;
@@ -149,7 +148,7 @@ static void show_progress(void *data, double fraction, const char *text)
 	for (char *s = line; *s; s++)
 		if ((unsigned char)*s < ' ' || *s == 0x7f)
 			*s = '?';
-	if (fraction > 1) {
+	if (fraction >= BV_PROGRESS_KEEP) {
 		erase_progress(p);
 		dprintf(STDOUT_FILENO, "%s\n", line);
 		return;

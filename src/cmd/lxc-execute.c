@@ -38,7 +38,7 @@ static const struct cmd command = {
 int main(int argc, char **argv)
 {
 	struct execute_args a = { .uid = -1, .gid = -1 };
-	cmd_parse_protected(&command, argc, argv, &a.common);
+	cmd_parse(&command, argc, argv, &a.common);
 
 	autoclean(bv_instance_freep) struct bv_instance *inst = cmd_open(&a.common);
 	struct bv_start_options start = {
@@ -46,8 +46,9 @@ int main(int argc, char **argv)
 		.execute = true,
 		.command = a.common.n_rest ? a.common.rest : NULL,
 		.close_fds = a.daemon,
-		.uid = (int)a.uid,
-		.gid = (int)a.gid,
+		.uid = a.uid,
+		.gid = a.gid,
+		.argv = argv,
 		.share = { a.share[0], a.share[1], a.share[2], a.share[3] },
 	};
 	struct bv_error err = { 0 };

@@ -55,7 +55,7 @@ static int configure(struct bv_instance *inst, const struct start_args *a, struc
 int main(int argc, char **argv)
 {
 	struct start_args a = { .foreground = false };
-	cmd_parse_protected(&command, argc, argv, &a.common);
+	cmd_parse(&command, argc, argv, &a.common);
 
 	autoclean(bv_instance_freep) struct bv_instance *inst = cmd_open(&a.common);
 	struct bv_start_options start = {
@@ -63,6 +63,7 @@ int main(int argc, char **argv)
 		.command = a.common.n_rest ? a.common.rest : NULL,
 		.pidfile = a.pidfile,
 		.close_fds = a.close_fds || !a.foreground,
+		.argv = argv,
 		.uid = -1,
 		.gid = -1,
 		.share = { a.share[0], a.share[1], a.share[2], a.share[3] },

@@ -34,7 +34,7 @@ struct bv_run {
 	const struct bv_config *config;
 	char *const *command;        /* overrides lxc.init.cmd; NULL */
 	bool execute;                /* our own small init as pid 1 */
-	int exec_uid, exec_gid;      /* execute: -1 unset */
+	int64_t exec_uid, exec_gid;      /* execute: -1 unset */
 	int run_dir;                 /* O_PATH fd of the run directory */
 	struct bv_cgroup *cgroup;    /* made already */
 	int share_ns[BV_NS_COUNT];   /* fds of namespaces to share, -1 */

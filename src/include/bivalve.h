@@ -111,10 +111,18 @@ struct bv_start_options {
 	char *const *command;     /* NULL: from the config */
 	const char *pidfile;      /* the monitor's pid, 0600, removed at the end */
 	bool close_fds;           /* close what the caller inherited */
-	int uid, gid;             /* execute: run the command as; -1 unset */
+	int64_t uid, gid;         /* execute: run the command as; -1 unset */
 	const char *share[4];     /* of net, ipc, uts, pid: NAME or PID, NULL */
 	enum { BV_START_AS_CONFIGURED, BV_START_AS_CONTAINER, BV_START_AS_VM } engine;
+	char *const *argv;        /* of the calling program, see BV_ARGV below */
 };
+
+/*
+ * BV_ARGV: a process of ours inside an instance shows its program there as /proc/PID/exe, and root of an instance
+ * without id maps could write to the host's file through it (CVE-2019-5736). Where that can happen, start and attach
+ * execute the program again, with this `argv`, from a read-only view of it, before they change anything. NULL: the
+ * caller has seen to it, or is no program of its own.
+ */
 
 /*
  * Start. In the background it returns when the instance runs; in the foreground when it has ended, with *exit_status
@@ -159,6 +167,7 @@ struct bv_attach_options {
 	const char *arch, *pty_log, *context;
 	int64_t uid, gid;         /* -1: 0 */
 	int in, out, error;       /* fds 0, 1, 2 usually */
+	char *const *argv;        /* see BV_ARGV above */
 };
 
 /* Run a command inside and wait: *exit_status is its code, 128 + signal, 126 not executable, 127 not found. */
@@ -167,6 +176,8 @@ int bv_instance_attach(struct bv_instance *inst, const struct bv_attach_options 
 
 /* ---- create and destroy ---- */
 
+#define BV_PROGRESS_KEEP 2.0
+
 struct bv_create_options {
 	const char *template;        /* name, path of a script, path of a .yaml, or "none" */
 	const char *config_file;     /* base config; NULL: lxc.default_config */
@@ -174,7 +185,10 @@ struct bv_create_options {
 	uint64_t fssize;             /* bytes, 0: 1 GiB */
 	char *const *template_args;  /* NULL-terminated or NULL */
 	bool quiet;
-	/* Progress, one line a call; `fraction` 0..1 or below 0 when unknown. May be NULL. */
+	/*
+	 * Progress, one line a call; `fraction` 0..1, below 0 when unknown, BV_PROGRESS_KEEP for a line that the user is
+	 * to have in front of them at the end. May be NULL.
+	 */
 	void (*progress)(void *data, double fraction, const char *text);
 	void *data;
 };
@@ -242,12 +256,6 @@ int bv_check_host(struct bv_check **ret, size_t *n, struct bv_error *err);
  * is ERROR and above unless `quiet`. `file` NULL: stderr alone.
  */
 int bv_log_open(const char *program, const char *instance, const char *file, int level, bool quiet, struct bv_error *err);
-
-/*
- * To be called first by a command whose process will be inside an instance (start, execute, attach): it executes itself
- * again from a read-only view of its program, so that root inside cannot write to the host's (CVE-2019-5736).
- */
-int bv_protect_self(char *const *argv, struct bv_error *err);
 
 /* The version, "0.1.0". */
 const char *bv_version(void);

@@ -166,7 +166,9 @@ int bv_instance_attach(struct bv_instance *inst, const struct bv_attach_options 
 		bv_hint(err, "lxc-start -n %s", inst->name);
 	if (r < 0)
 		return r;
-	r = fill_attach(&how, options, &terminal, err);
+	r = h.config->n_idmaps ? 0 : bv_instance_protect(options->argv, err);
+	if (r == 0)
+		r = fill_attach(&how, options, &terminal, err);
 	if (r == 0 && !h.engine->attach)
 		r = bv_fail(err, ENOTSUP, "the %s engine cannot attach", h.engine->name);
 	if (r == 0)

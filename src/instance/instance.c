@@ -10,7 +10,6 @@
 
 #include "config/system.h"
 #include "instance/rundir.h"
-#include "sys/selfexec.h"
 #include "util/cleanup.h"
 #include "util/file.h"
 #include "util/str.h"
@@ -248,14 +247,4 @@ int bv_system_get(const char *key, char **ret, struct bv_error *err)
 const char *const *bv_system_keys(size_t *n)
 {
 	return bv_system_config_keys(n);
-}
-
-int bv_protect_self(char *const *argv, struct bv_error *err)
-{
-	int r = bv_selfexec_protected(argv);
-	if (r < 0) {
-		errno = -r;
-		return bv_fail_errno(err, "cannot protect this program from what runs inside the instance");
-	}
-	return 0;
 }

@@ -46,3 +46,6 @@ int bv_shared_namespaces(const char *lxcpath, const struct bv_config *cfg, int f
 
 /* Free what one entry of a listing owns (list.c). */
 void bv_list_free_entry(struct bv_list_entry *entry);
+
+/* Execute the program anew with `argv` (BV_ARGV of bivalve.h), unless it is NULL or that was done. */
+int bv_instance_protect(char *const *argv, struct bv_error *err);

@@ -5,8 +5,10 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -250,14 +252,38 @@ static void detach_stdio(void)
 		close(null);
 }
 
-/* What the start needed and the watching does not: the memory of a monitor counts once an instance. */
+extern char __executable_start[], etext[]; /* the linker's: where the program's code begins and ends */
+
+/*
+ * What the start needed and the watching does not: the memory of a monitor counts once an instance. All of it is in the
+ * run directory and comes back from there. The stack's pages below us, which the start has used, are given back too.
+ */
 static void shrink(struct bv_monitor *m)
 {
 	bv_config_free(m->config);
+	bv_cgroup_free(m->cgroup);
+	bv_run_state_clear(&m->state);
 	m->config = NULL;
+	m->cgroup = NULL;
 	m->run.config = NULL;
-	bv_cgroup_seal(m->cgroup);
+	m->run.cgroup = NULL;
 	malloc_trim(0);
+
+	enum { KEEP_PAGES = 1, DROP_PAGES = 32 };
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t here = (uintptr_t)__builtin_frame_address(0) & ~(page - 1);
+	madvise((void *)(here - (KEEP_PAGES + DROP_PAGES) * page), DROP_PAGES * page, MADV_DONTNEED);
+	/* The program's own pages stay in the page cache; the few that the loop runs on are mapped again as it does. */
+	uintptr_t text = (uintptr_t)__executable_start & ~(page - 1);
+	madvise((void *)text, ((uintptr_t)etext & ~(page - 1)) - text, MADV_DONTNEED);
+}
+
+static int remember(struct bv_monitor *m, struct bv_error *err)
+{
+	int r = bv_run_state_read(&m->rd, &m->state);
+	if (r == 0 && m->state.cgroup)
+		r = bv_cgroup_open(&m->cgroup, m->state.cgroup, err);
+	return r < 0 ? bv_fail(err, -r, "cannot read %s/state", m->rd.path) : 0;
 }
 
 static void add_ns_args(const struct bv_monitor *m, int hook_version, struct bv_strv *args)
@@ -324,6 +350,7 @@ static int watch_runs(struct bv_monitor *m, struct bv_error *err)
 		enum bv_ending ending = m->engine->ending(status);
 		bv_console_drain(&m->console);
 		m->engine->release(&m->run);
+		remember(m, err);
 		record(m, BV_STOPPING, status);
 		if (ending != BV_END_REBOOT) {
 			finish(m, "stop", false, err);

@@ -28,7 +28,7 @@ struct bv_monitor {
 	struct bv_run run;
 	struct bv_strv command;
 	bool execute, foreground;
-	int exec_uid, exec_gid;
+	int64_t exec_uid, exec_gid;
 	const char *pidfile;          /* borrowed, NULL */
 	int report;                   /* socket to lxc-start, which waits; -1 in the foreground */
 	struct bv_console console;

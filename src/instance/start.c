@@ -15,6 +15,7 @@
 #include "instance/log.h"
 #include "instance/monitor.h"
 #include "sys/kernel.h"
+#include "sys/selfexec.h"
 #include "sys/title.h"
 #include "util/cleanup.h"
 #include "util/file.h"
@@ -232,7 +233,6 @@ static int apply_options(struct bv_instance *inst, const struct bv_start_options
 		if (o->share[i])
 			r = bv_config_set(inst->config, key, o->share[i], err);
 	}
-	/* A host name of its own is what a user expects of an instance that names none. */
 	if (r == 0 && o->engine != BV_START_AS_CONFIGURED)
 		r = bv_config_set(inst->config, "engine", o->engine == BV_START_AS_VM ? "vm" : "container", err);
 	return r;
@@ -257,6 +257,25 @@ static int find_config(struct bv_instance *inst, const struct bv_start_options *
 		}
 	}
 	return r < 0 ? r : apply_options(inst, o, err);
+}
+
+int bv_instance_protect(char *const *argv, struct bv_error *err)
+{
+	int r = argv ? bv_selfexec_protected(argv) : 0;
+	if (r < 0) {
+		errno = -r;
+		return bv_fail_errno(err, "cannot protect this program from what runs inside the instance");
+	}
+	return 0;
+}
+
+/*
+ * Will code of the instance run beside a process of ours, with the host's root? Our first process is gone once it
+ * executed init; before that a hook of the instance runs, or others look in from a shared pid namespace.
+ */
+static bool needs_protection(const struct bv_config *cfg, bool execute)
+{
+	return !cfg->n_idmaps && (execute || cfg->hooks[BV_HOOK_START].n || cfg->ns_share[BV_NS_PID]);
 }
 
 static int copy_command(struct bv_monitor *m, char *const *command, struct bv_error *err)
@@ -291,6 +310,8 @@ static int prepare(struct bv_monitor *m, struct bv_instance *inst, const struct 
 		   struct bv_error *err)
 {
 	int r = find_config(inst, o, err);
+	if (r == 0 && needs_protection(inst->config, o->execute))
+		r = bv_instance_protect(o->argv, err);
 	if (r == 0)
 		r = copy_command(m, o->command, err);
 	if (r < 0)
@@ -355,8 +376,9 @@ static pid_t fork_monitor(const struct bv_cgroup *cg, bool *born_inside)
 static void monitor_process(struct bv_monitor *m, bool born_inside)
 {
 	autofree char *title = bv_asprintf("[lxc monitor] %s %s", m->lxcpath, m->name);
+	/* Hooks get an environment of their own; what tests turn on and off stays. */
 	if (title)
-		bv_set_process_title(title);
+		bv_set_process_title(title, "BIVALVE_");
 	setsid();
 	if (chdir("/") < 0)
 		bv_debug("start", "the monitor stays in its working directory");

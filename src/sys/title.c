@@ -14,7 +14,7 @@
 /* Fields of /proc/self/stat (proc(5)), counted from 1. */
 enum { STAT_ARG_START = 48, STAT_ENV_END = 51, STAT_AFTER_NAME = 3 };
 
-void bv_set_process_title(const char *title)
+void bv_set_process_title(const char *title, const char *keep)
 {
 	char stat[1024];
 	if (bv_read_small(AT_FDCWD, "/proc/self/stat", stat, sizeof(stat)) <= 0)
@@ -36,7 +36,7 @@ void bv_set_process_title(const char *title)
 	/* The kernel reads on into the environment's place when the arguments' last byte is not NUL. */
 	struct bv_strv env = { 0 };
 	for (char **e = environ; e && *e; e++)
-		if (bv_strv_add(&env, *e) < 0)
+		if (bv_after(*e, keep) && bv_strv_add(&env, *e) < 0)
 			return;
 	static char *empty[] = { NULL };
 	environ = env.v ? env.v : empty;
