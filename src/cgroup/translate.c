@@ -143,7 +143,7 @@ static int throttle_to_v1(struct cgroup_write *ret, const struct rule *rule, boo
 	char copy[192];
 	if (strlen(value) >= sizeof(copy))
 		return -EINVAL;
-	strcpy(copy, value);
+	memcpy(copy, value, strlen(value) + 1);
 	char *save, *device = strtok_r(copy, " ", &save);
 	unsigned int major, minor;
 	int n = 0, end = -1;
