@@ -246,6 +246,11 @@ check "a failed start gives phys back" refused 'network link "bvbr0" \(lxc.net.1
 config '0.type = veth' '0.link = bvbr0' '1.type = veth' '1.link = bvbr0' '1.veth.pair = bvlan'
 check "and removes the pairs that it made" refused 'network link "bvlan" \(lxc.net.1.veth.pair\) exists already'
 
+ip link add bvdies type veth peer name bvdies_out
+config '0.type = phys' '0.link = bvdies'
+check "a virtual phys that died with the namespace is told of" like "$(NET_DETACH=gone run true 2>&1)" \
+	'error: network link "bvdies" \(lxc.net.0\) did not come back from the instance'
+
 # ---- l2proxy ----
 ip link set bvlan up
 config '0.type = veth' '0.veth.mode = router' '0.link = bvlan' '0.l2proxy = 1' '0.flags = up' '0.ipv4.address = 10.119.0.50/32' \
@@ -326,6 +331,7 @@ fi
 eventually 5 settled
 ip link del bvlan
 ip link del bvbr0
+ip link del bvdies 2>/dev/null
 check "no link is left" is "$(links)" "lo "
 rm -rf "$work"
 done_testing
