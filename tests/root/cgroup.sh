@@ -42,7 +42,6 @@ either() { # directory of the v1 controller $1, else v2's
 cleanup() {
 	for p in $pids; do kill -9 "$p" 2>/dev/null; done
 }
-trap 'cleanup' EXIT
 
 mem=$(either memory) pid_at=$(either pids) cpu=$(either cpu)
 if [ -n "$(on_v1 memory)" ]; then mem_file=memory.limit_in_bytes; else mem_file=memory.max; fi
@@ -192,6 +191,5 @@ if [ -n "$(on_v1 cpu)" ]; then
 fi
 check "nothing is left at the end" is "$(own)" 0
 cleanup
-trap - EXIT
 rm -f "$note" "$out"
 done_testing
