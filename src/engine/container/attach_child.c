@@ -109,11 +109,12 @@ static void enter_directory(const struct bv_attach *a)
 	autoclose int fd = bv_openat2(AT_FDCWD, a->cwd, &how);
 	if (fd >= 0 && fchdir(fd) == 0)
 		return;
+	if (fd != -ENOSYS)
+		return;
 	/* Without openat2: go there and see; the kernel says "(unreachable)" of what is not below our root. */
 	char now[PATH_MAX];
-	if (fd == -ENOSYS && chdir(a->cwd) == 0 && getcwd(now, sizeof(now)) && now[0] == '/')
-		return;
-	if (chdir("/") < 0)
+	bool good = chdir(a->cwd) == 0 && getcwd(now, sizeof(now)) && now[0] == '/';
+	if (!good && chdir("/") < 0)
 		return;
 }
 
@@ -127,7 +128,8 @@ static int remount_sys_proc(const struct bv_attach *a, struct bv_error *err)
 		return bv_fail_errno(err, "cannot make a mount namespace for a fresh /proc and /sys");
 	if (mount("proc", "/proc", "proc", flags, NULL) < 0)
 		return bv_fail_errno(err, "cannot mount a fresh /proc");
-	if (mount("sysfs", "/sys", "sysfs", flags, NULL) < 0)
+	/* EBUSY: what is there already is the sysfs of this network namespace. */
+	if (mount("sysfs", "/sys", "sysfs", flags, NULL) < 0 && errno != EBUSY)
 		return bv_fail_errno(err, "cannot mount a fresh /sys");
 	return 0;
 }
