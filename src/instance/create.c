@@ -153,6 +153,21 @@ static int write_config(const struct creation *c, struct bv_error *err)
 
 /* ---- the storage ---- */
 
+/*
+ * A script runs with the maps and makes files of the mapped ids. Recipes and builtins make files of the ids inside;
+ * the kernel maps these when the rootfs is mounted (Linux 5.12).
+ */
+static int map_rootfs(const struct creation *c, const char *type, struct bv_error *err)
+{
+	if (c->config->n_idmaps == 0 || c->template.kind == BV_TEMPLATE_SCRIPT)
+		return 0;
+	if (bv_streq(type, "overlay")) {
+		bv_fail(err, ENOTSUP, "lxc.idmap is set, and the kernel maps no ids of an overlay");
+		return bv_hint(err, "leave -B overlay out, and copy the instance with lxc-copy -s");
+	}
+	return bv_config_set(c->config, "lxc.rootfs.options", "idmap=container", err);
+}
+
 static int step_storage(void *ctx, struct bv_error *err)
 {
 	struct creation *c = ctx;
@@ -167,11 +182,14 @@ static int step_storage(void *ctx, struct bv_error *err)
 		bv_fail(err, EINVAL, "there is no storage type \"%s\"", type);
 		return bv_hint(err, "types: %s", known ? known : "dir");
 	}
+	int r = map_rootfs(c, ops->name, err);
+	if (r < 0)
+		return r;
 	c->dir_was_there = o->dir && access(o->dir, F_OK) == 0;
 	struct bv_storage_spec spec = { .type = ops->name, .directory = o->dir, .fstype = o->fstype,
 					.size = o->fssize ? o->fssize : UINT64_C(1) << 30 };
 	autofree char *path = NULL;
-	int r = ops->create(c->building, &spec, &path, err);
+	r = ops->create(c->building, &spec, &path, err);
 	if (r == 0)
 		r = bv_config_set(c->config, "lxc.rootfs.path", path, err);
 	return r < 0 ? r : write_config(c, err);

@@ -3,6 +3,7 @@
 
 #include <bivalve.h>
 
+#include <bivalve.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -31,10 +32,7 @@ struct bv_template {
 	struct bv_recipe_job *job;     /* of a prepared recipe */
 };
 
-/*
- * Progress, one line a call; `fraction` below 0 when unknown, BV_PROGRESS_KEEP for what the user is to have in front of
- * him at the end (who can log in). `fn` may be NULL.
- */
+/* Progress as in struct bv_create_options, BV_PROGRESS_KEEP included. `fn` may be NULL. */
 struct bv_progress {
 	void (*fn)(void *data, double fraction, const char *text);
 	void *data;

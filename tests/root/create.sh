@@ -100,6 +100,14 @@ check_not "a config that does not load is refused" create -n f -t badconf
 check "and leaves nothing" is "$(left)" ""
 check "-h is the template's" like "$(printf '#!/bin/sh\necho my own help\n' >"$T/lxc-help"; chmod +x "$T/lxc-help"; lxc-create -t help -h 2>&1)" 'my own help'
 
+printf 'lxc.net.0.type = empty\nlxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 100000 65536\n' >"$TMPDIR/mapped.conf"
+check "busybox under lxc.idmap" create -n bbm -t busybox -f "$TMPDIR/mapped.conf"
+check "its ids are mapped by the mount" grep -qx 'lxc.rootfs.options = idmap=container' "$L/bbm/config"
+chmod o+x "$TMPDIR" "$L" "$L/bbm"
+check "it starts" lxc-start -P "$L" -n bbm
+check "its root owns its files" is "$(lxc-attach -P "$L" -n bbm -- stat -c %u /bin/busybox)" 0
+check "and is nobody on the host" is "$(stat -c %u "/proc/$(lxc-info -P "$L" -n bbm -pH)")" 100000
+destroy -f -n bbm
 if command -v lxc-usernsexec >/dev/null; then
 	cat >"$T/lxc-mapped" <<-'END'
 	#!/bin/sh
@@ -108,7 +116,6 @@ if command -v lxc-usernsexec >/dev/null; then
 	mkdir "$rootfs/own"
 	END
 	chmod +x "$T/lxc-mapped"
-	printf 'lxc.net.0.type = empty\nlxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 100000 65536\n' >"$TMPDIR/mapped.conf"
 	chmod 755 "$TMPDIR"
 	check "a script under lxc.idmap" create -n map -t mapped -f "$TMPDIR/mapped.conf" -- -z
 	check "is root inside and is told the caller's ids" is "$(cut -d' ' -f1,5- "$L/map/who")" "0 -z --mapped-uid 65536 --mapped-gid 65536"
