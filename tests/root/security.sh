@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Entering a running instance: what a command gets, what it cannot reach. The instances are made by security_driver,
 # of a busybox rootfs, one with and one without id maps.
+# shellcheck disable=SC2016 # what is in single quotes is for the shell inside
 . "${BV_SRC:-.}/tests/lib.sh"
 
 driver=${BV_SECURITY_DRIVER:-$BV_BUILD/tests/root/security_driver}
@@ -106,12 +107,12 @@ check ".. and /sys with it" is "$(out plain ns=pid,net sysproc -- ls /sys/class/
 check "the host's /proc is as it was" test -e "/proc/$pid/comm"
 
 # fds, signals, session: what leaks from the caller
-check "no fds but 0, 1, 2" is "$(out plain -- sh -c 'for f in /proc/$$/fd/*; do test -e $f && echo ${f##*/}; done' 3</dev/null 77</dev/null)" "0
+check "no fds but 0, 1, 2" is "$(out plain -- sh -c 'for f in /proc/$$/fd/*; do test -e $f && echo ${f##*/}; done' 3</dev/null 9</dev/null)" "0
 1
 2"
 seen=$(trap '' PIPE HUP; out plain -- grep Sig /proc/self/status)
 check "no signal is ignored or blocked" is "$(field SigIgn) $(field SigBlk)" "0000000000000000 0000000000000000"
-check "a session of its own" is "$(out plain -- sh -c 'cut() { echo $6; }; cut $(cat /proc/$$/stat); echo $$' | sort -u | grep -c .)" 1
+check "a session of its own" is "$(out plain -- sh -c 'sixth() { echo $6; }; sixth $(cat /proc/$$/stat); echo $$' | sort -u | grep -c .)" 1
 check "no controlling terminal" is "$(out plain -- sh -c 'cat </dev/tty 2>/dev/null || echo none')" none
 
 # environment
@@ -204,6 +205,31 @@ check "its capabilities are over its own namespace only" is "$(out mapped -- sh 
 check "a user that is not mapped" status 1 mapped uid=70000 -- true
 check ".. is told so" like "$(cat "$TMPDIR/err")" 'lxc.idmap has to map it'
 check "one namespace after the other" is "$(out mapped ns=user,uts -- hostname)" inside
+
+# ---- an ordinary user, who may enter nothing before the user namespace ----
+as_user() {
+	setpriv --reuid=1500 --regid=1500 --clear-groups "$@"
+}
+printf 'lxc.net.0.type = none\nlxc.idmap = u 0 1500 1\nlxc.idmap = g 0 1500 1\n' >"$TMPDIR/user.conf"
+chmod 644 "$TMPDIR/user.conf"
+if as_user test -x "$driver" && as_user test -r "$TMPDIR/user.conf"; then
+	mapped=$pid
+	setpriv --reuid=1500 --regid=1500 --clear-groups unshare --map-root-user --mount --pid --fork --uts --mount-proc sleep 1000 </dev/null >/dev/null 2>&1 &
+	unshared=$!
+	pids="$pids $unshared"
+	users_sleep() { pid=$(ps -o pid= --ppid "$unshared" | tr -d ' ') && grep -q sleep "/proc/$pid/comm"; }
+	check "an instance of a user" eventually 5 users_sleep
+	pids="$pids $pid"
+	check "the user's own attach" is "$(cd / && as_user "$driver" attach "$TMPDIR/user.conf" "$pid" ns=user,mnt,pid,uts -- \
+		sh -c 'id -u; cat /proc/1/comm; exit 9' </dev/null; echo $?)" "0
+sleep
+9"
+	check "its pid is the command's, not the one between" is "$(cd / && as_user "$driver" attach "$TMPDIR/user.conf" "$pid" \
+		ns=user,mnt,pid,uts -- sh -c 'kill -9 $$' </dev/null; echo $?)" 137
+	pid=$mapped
+else
+	skip "an ordinary user" "$driver or $TMPDIR cannot be reached by one"
+fi
 
 # ---- an instance that has ended ----
 dead=$pid
