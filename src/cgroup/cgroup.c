@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cgroup/internal.h"
+#include "sys/kernel.h"
 #include "util/cleanup.h"
 #include "util/log.h"
 #include "util/str.h"
@@ -55,10 +56,21 @@ struct cgroup_hier *cgroup_find_v2(const struct bv_cgroup *cg)
 
 void bv_cgroup_seal(struct bv_cgroup *cg)
 {
+	enum { FDS = 64 };
+	int fds[FDS];
+	size_t n = 0;
 	for (size_t i = 0; i < cg->n; i++) {
-		close_fd(&cg->hiers[i].payload_fd);
-		close_fd(&cg->hiers[i].monitor_fd);
+		int *own[] = { &cg->hiers[i].payload_fd, &cg->hiers[i].monitor_fd };
+		for (size_t k = 0; k < ARRAY_SIZE(own); k++) {
+			if (*own[k] < 0)
+				continue;
+			if (n == FDS)
+				close_fd(own[k]);
+			else
+				fds[n++] = take_fd(own[k]);
+		}
 	}
+	bv_close_many(fds, n);
 	close_fd(&cg->lock);
 }
 

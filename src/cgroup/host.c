@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cgroup/internal.h"
+#include "sys/kernel.h"
 #include "util/cleanup.h"
 #include "util/file.h"
 #include "util/str.h"
@@ -29,7 +30,7 @@ const struct cgroup_place *cgroup_place_here(void)
 		{ "/sys/fs/cgroup", "/proc/self/mountinfo", "/proc/self/cgroup", false, make_dir, remove_dir },
 		{ "/sys/fs/cgroup", "/proc/self/mountinfo", "/proc/self/cgroup", true, make_dir, remove_dir },
 	};
-	return &places[geteuid() == 0];
+	return &places[bv_is_root()];
 }
 
 bool cgroup_list_has(const char *list, const char *word)

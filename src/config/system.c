@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 
+#include "sys/kernel.h"
 #include "util/cleanup.h"
 #include "util/file.h"
 #include "util/str.h"
@@ -112,7 +113,7 @@ static int read_file(struct bv_system_config *sys, const char *home, struct bv_e
 int bv_system_config_load(struct bv_system_config *sys, struct bv_error *err)
 {
 	/* Without a HOME a user has the system's paths. */
-	const char *home = geteuid() == 0 ? NULL : getenv("HOME");
+	const char *home = bv_is_root() ? NULL : getenv("HOME");
 	if (home && !*home)
 		home = NULL;
 

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -25,7 +24,7 @@ static int run_root(char *buf, size_t size, struct bv_error *err)
 
 	if (forced && *forced)
 		n = snprintf(buf, size, "%s", forced);
-	else if (getauxval(AT_EUID) == 0)
+	else if (bv_is_root())
 		n = snprintf(buf, size, "%s/bivalve", BV_RUNDIR);
 	else if (user && *user)
 		n = snprintf(buf, size, "%s/bivalve", user);
@@ -246,15 +245,24 @@ static void read_state_line(struct bv_run_state *st, char *line)
 		add_line(&st->net, value);
 }
 
+enum { STATE_SIZE = 4096 };
+
 int bv_run_state_read(const struct bv_rundir *rd, struct bv_run_state *ret)
 {
 	*ret = (struct bv_run_state){ 0 };
 	if (rd->fd < 0)
 		return -ENOENT;
-	autofree char *text = NULL;
-	int r = bv_read_file(rd->fd, "state", 0, &text, NULL);
-	if (r < 0)
-		return r;
+	/* One read for all but instances with a very long list of links or hierarchies. */
+	char small[STATE_SIZE];
+	autofree char *large = NULL;
+	char *text = small;
+	ssize_t n = bv_read_small(rd->fd, "state", small, sizeof(small));
+	if (n == sizeof(small) - 1) {
+		n = bv_read_file(rd->fd, "state", 0, &large, NULL);
+		text = large;
+	}
+	if (n < 0)
+		return (int)n;
 
 	char *rest = text, *line;
 	while ((line = strsep(&rest, "\n")))

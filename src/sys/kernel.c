@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -185,6 +186,33 @@ int bv_cloexec_from(int first)
 			fcntl(fd, F_SETFD, FD_CLOEXEC);
 	}
 	return 0;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
+void bv_close_many(int *fds, size_t n)
+{
+	qsort(fds, n, sizeof(*fds), by_number);
+	for (size_t first = 0; first < n;) {
+		size_t last = first;
+		while (last + 1 < n && fds[last + 1] == fds[last] + 1)
+			last++;
+		if (last == first ||
+		    bv_close_range((unsigned int)fds[first], (unsigned int)fds[last], 0) < 0)
+			for (size_t i = first; i <= last; i++)
+				close_fd(&fds[i]);
+		first = last + 1;
+	}
+	for (size_t i = 0; i < n; i++)
+		fds[i] = -1;
+}
+
+bool bv_is_root(void)
+{
+	return getauxval(AT_EUID) == 0;
 }
 
 int bv_process_start_time(pid_t pid, uint64_t *ret)

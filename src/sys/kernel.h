@@ -41,6 +41,15 @@ int bv_fs_mount(const char *fstype, const char *source, const char *options, uns
 int bv_cloexec_from(int first);
 
 /*
+ * Close the `n` fds of `fds`, -1 among them passed over, with as few calls as neighbouring numbers allow; all are -1
+ * afterwards.
+ */
+void bv_close_many(int *fds, size_t n);
+
+/* Is the caller root (by its effective user id, as it was at exec: no system call)? */
+bool bv_is_root(void);
+
+/*
  * When process `pid` started, in clock ticks since boot (field 22 of /proc/PID/stat): with the pid it names a process
  * beyond reuse. 0 and *ret, or -ESRCH when there is no such process.
  */

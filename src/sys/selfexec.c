@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
@@ -52,7 +51,7 @@ static int sealed_copy(int exe)
 
 int bv_selfexec_protected(char *const *argv)
 {
-	if (getauxval(AT_EUID) != 0)
+	if (!bv_is_root())
 		return 0;
 	autoclose int exe = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	struct statfs fs;
