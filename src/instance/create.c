@@ -16,6 +16,7 @@
 #include "config/system.h"
 #include "instance/hidden.h"
 #include "instance/internal.h"
+#include "instance/newconfig.h"
 #include "rootfs/storage.h"
 #include "sys/mountfd.h"
 #include "template/template.h"
@@ -59,18 +60,6 @@ static int no_memory(struct bv_error *err)
 	return bv_fail(err, ENOMEM, "out of memory");
 }
 
-/* `text` with every `from` replaced; NULL when out of memory. */
-static char *replaced(const char *text, const char *from, const char *to)
-{
-	struct bv_buf out = { 0 };
-	for (const char *at; (at = strstr(text, from)); text = at + strlen(from)) {
-		bv_buf_add(&out, text, (size_t)(at - text));
-		bv_buf_puts(&out, to);
-	}
-	bv_buf_puts(&out, text);
-	return bv_buf_take(&out);
-}
-
 /* ---- the place ---- */
 
 static int already_there(const struct creation *c, struct bv_error *err)
@@ -91,10 +80,11 @@ static int step_claim(void *ctx, struct bv_error *err)
 		r = already_there(c, err);
 	else if (r > 0)
 		r = bv_fail(err, EBUSY, "%s is being created by somebody else", c->inst->name);
-	c->building = r == 0 ? bv_asprintf("%.*s/%s", (int)(strrchr(c->final, '/') - c->final), c->final, c->hidden.name) :
-			       NULL;
-	if (r == 0 && !c->building)
-		r = no_memory(err);
+	if (r == 0) {
+		int parent = (int)(strrchr(c->final, '/') - c->final);
+		c->building = bv_asprintf("%.*s/%s", parent, c->final, c->hidden.name);
+		r = c->building ? 0 : no_memory(err);
+	}
 	if (r < 0)
 		bv_hidden_drop(&c->hidden);
 	return r;
@@ -144,7 +134,7 @@ static int step_config(void *ctx, struct bv_error *err)
 static int write_config(const struct creation *c, struct bv_error *err)
 {
 	autofree char *text = bv_config_save_text(c->config);
-	autofree char *final = text ? replaced(text, c->building, c->final) : NULL;
+	autofree char *final = text ? bv_text_replaced(text, c->building, c->final) : NULL;
 	if (!final)
 		return no_memory(err);
 	int r = bv_replace_file(c->hidden.dir, "config", final, strlen(final), 0640, false);
@@ -261,11 +251,12 @@ static int show_as_final(const struct creation *c, struct bv_error *err)
 }
 
 /* In the builder: the path of the rootfs, mounted if it is more than a directory. */
-static int rootfs_path(const struct creation *c, const struct bv_storage *s, bool shown, char **ret, struct bv_error *err)
+static int rootfs_path(const struct creation *c, const struct bv_storage *s, bool shown, char **ret,
+		       struct bv_error *err)
 {
 	if (bv_streq(s->ops->name, "dir")) {
 		autofree char *path = s->ops->host_path(s);
-		*ret = path ? replaced(path, shown ? c->building : c->final, c->final) : NULL;
+		*ret = path ? bv_text_replaced(path, shown ? c->building : c->final, c->final) : NULL;
 		return *ret ? 0 : no_memory(err);
 	}
 	*ret = strdup(c->config->rootfs_mount ? c->config->rootfs_mount : BV_ROOTFSMOUNT);
@@ -284,8 +275,10 @@ static int rootfs_path(const struct creation *c, const struct bv_storage *s, boo
 static int build_apart(struct creation *c, const struct bv_storage *s, int pipe_fd, struct bv_error *err)
 {
 	bool script = c->template.kind == BV_TEMPLATE_SCRIPT, own_mounts = unshare(CLONE_NEWNS) == 0;
-	if (!own_mounts && (errno != EPERM || !script))
-		return bv_fail_errno(err, "cannot make a mount namespace to build in");
+	if (!own_mounts && (errno != EPERM || !script)) {
+		bv_fail_errno(err, "cannot make a mount namespace to build in");
+		return bv_hint(err, "building from a recipe, or on -B other than dir, needs root");
+	}
 	if (own_mounts && mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
 		return bv_fail_errno(err, "cannot make the mounts private");
 	int r = script && own_mounts ? show_as_final(c, err) : 0;
@@ -375,52 +368,6 @@ static int step_template(void *ctx, struct bv_error *err)
 
 /* ---- the finished configuration ---- */
 
-/* What was given to the template, on one line; a password is nobody else's business. */
-static void add_parameters(struct bv_buf *out, char *const *args)
-{
-	for (size_t i = 0; args && args[i]; i++) {
-		bool secret_follows = bv_streq(args[i], "--password");
-		const char *arg = bv_after(args[i], "--password=") ? "--password=***" : args[i];
-		bv_buf_putc(out, ' ');
-		for (; *arg; arg++)
-			bv_buf_putc(out, (unsigned char)*arg < ' ' || *arg == 0x7f ? '?' : *arg);
-		if (secret_follows && args[i + 1]) {
-			bv_buf_puts(out, " ***");
-			i++;
-		}
-	}
-}
-
-static void add_header(struct bv_buf *out, const struct creation *c)
-{
-	bv_buf_printf(out, "# Template used to create this container: %s\n", bv_template_origin(&c->template));
-	bv_buf_puts(out, "# Parameters passed to the template:");
-	add_parameters(out, c->options->template_args);
-	bv_buf_puts(out, "\n# The keys are described in lxc.container.conf(5).\n\n"
-			 "# Containers inside this one need the next line, at the price of weaker walls:\n"
-			 "#lxc.include = " BV_DATADIR "/lxc/config/nesting.conf\n\n");
-}
-
-/* Fill in the random digits of a MAC template once, so that the address is the same at every start. */
-static void expand_macs(char *text)
-{
-	for (char *line = text; line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
-		char *p = line + strspn(line, " \t");
-		size_t key = strcspn(p, " \t=\n");
-		if (strncmp(p, "lxc.net", 7) != 0 || key < 7 || strncmp(p + key - 7, ".hwaddr", 7) != 0)
-			continue;
-		p += key;
-		p += strspn(p, " \t=\"");
-		size_t len = strspn(p, "0123456789abcdefABCDEFxX:");
-		if (len != 17 || (!memchr(p, 'x', len) && !memchr(p, 'X', len)))
-			continue;
-		char after = p[17];
-		p[17] = '\0';
-		bv_mac_expand(p);
-		p[17] = after;
-	}
-}
-
 static int check_result(const struct creation *c, struct bv_buf *text, struct bv_error *err)
 {
 	autoclean(bv_config_freep) struct bv_config *cfg = bv_config_new();
@@ -429,7 +376,8 @@ static int check_result(const struct creation *c, struct bv_buf *text, struct bv
 		return no_memory(err);
 	int r = bv_config_parse(cfg, text->p, text->len, name, err);
 	if (r < 0)
-		return bv_error_prefix(err, "what the template %s wrote cannot be used", bv_template_origin(&c->template));
+		return bv_error_prefix(err, "what the template %s wrote cannot be used",
+				       bv_template_origin(&c->template));
 	if (!cfg->uts_name)
 		bv_buf_printf(text, "lxc.uts.name = %s\n", c->inst->name);
 	return 0;
@@ -440,7 +388,7 @@ static int fix_fstab(const struct creation *c, struct bv_error *err)
 	autofree char *text = NULL;
 	if (bv_read_file(c->hidden.dir, "fstab", 1 << 20, &text, NULL) < 0 || !strstr(text, c->building))
 		return 0;
-	autofree char *final = replaced(text, c->building, c->final);
+	autofree char *final = bv_text_replaced(text, c->building, c->final);
 	int r = final ? bv_replace_file(c->hidden.dir, "fstab", final, strlen(final), 0644, false) : -ENOMEM;
 	return r < 0 ? bv_fail(err, r, "cannot write %s/fstab: %s", c->building, strerror(-r)) : 0;
 }
@@ -452,14 +400,14 @@ static int step_finish(void *ctx, struct bv_error *err)
 	int r = bv_read_file(c->hidden.dir, "config", 8 << 20, &text, NULL);
 	if (r < 0)
 		return bv_fail(err, r, "cannot read %s/config: %s", c->building, strerror(-r));
-	autofree char *final = replaced(text, c->building, c->final);
+	autofree char *final = bv_text_replaced(text, c->building, c->final);
 	if (!final)
 		return no_memory(err);
-	expand_macs(final);
+	bv_newconfig_expand_macs(final);
 
 	autoclean(bv_buf_clear) struct bv_buf out = { 0 };
 	if (c->template.kind != BV_TEMPLATE_NONE)
-		add_header(&out, c);
+		bv_newconfig_header(&out, bv_template_origin(&c->template), c->options->template_args);
 	bv_buf_puts(&out, final);
 	if (out.bad)
 		return no_memory(err);
@@ -555,7 +503,8 @@ int bv_instance_create(struct bv_instance *inst, const struct bv_create_options 
 	};
 	int r = bv_template_find(&c.template, options->template, err);
 	if (r == 0 && options->dir && *options->dir != '/')
-		r = bv_fail(err, EINVAL, "the directory of a rootfs must be an absolute path, not \"%s\"", options->dir);
+		r = bv_fail(err, EINVAL, "the directory of a rootfs must be an absolute path, not \"%s\"",
+			    options->dir);
 	if (r == 0 && bv_instance_is_defined(inst))
 		r = already_there(&c, err);
 	if (r == 0)
@@ -573,6 +522,23 @@ int bv_instance_create(struct bv_instance *inst, const struct bv_create_options 
 	free(inst->config_file);
 	inst->config = NULL;
 	inst->config_file = NULL;
+	return 0;
+}
+
+int bv_template_help(const char *template, struct bv_error *err)
+{
+	return bv_template_print_help(template, err);
+}
+
+int bv_template_list(char ***ret, size_t *n, struct bv_error *err)
+{
+	autoclean(bv_strv_clear) struct bv_strv names = { 0 };
+	int r = bv_template_names(&names, err);
+	if (r < 0)
+		return r;
+	*n = names.n;
+	*ret = take_ptr(names.v);
+	names.n = 0;
 	return 0;
 }
 

@@ -19,8 +19,8 @@
 #include "util/str.h"
 
 /*
- * A removal asks all questions first, then destroys storage that lies elsewhere, then takes LXCPATH/NAME out of sight by
- * one rename. A crash before the rename leaves an instance that can be destroyed again, after it one that is gone.
+ * A removal asks all questions first, then destroys storage that lies elsewhere, then takes LXCPATH/NAME out of sight
+ * by one rename. A crash before the rename leaves an instance that can be destroyed again, after it one that is gone.
  */
 
 /* ---- clones: pairs of lines, lxcpath and name (LXC's lxc_snapshots of a parent, lxc_rdepends of a clone) ---- */
@@ -67,7 +67,11 @@ static void forget_at_parent(const struct bv_instance *inst, const char *lxcpath
 	autofree char *path = bv_instance_path(parent, "lxc_snapshots");
 	if (!path || left.bad || pairs.n < 2)
 		return;
-	int r = left.len ? bv_replace_file(AT_FDCWD, path, left.p, left.len, 0640, true) : unlink(path) < 0 ? -errno : 0;
+	int r = 0;
+	if (left.len)
+		r = bv_replace_file(AT_FDCWD, path, left.p, left.len, 0640, true);
+	else if (unlink(path) < 0)
+		r = -errno;
 	if (r < 0)
 		bv_warn("destroy", "cannot take %s off %s: %s", inst->name, path, strerror(-r));
 }

@@ -67,8 +67,8 @@ int bv_hidden_claim(struct bv_hidden *ret, int lxcpath, const char *name, struct
 		/* Left by a creation that died: begin with an empty one. */
 		int r = bv_remove_tree(lxcpath, ret->name);
 		if (r < 0)
-			return bv_fail(err, r, "cannot remove %s, left by a creation of %s that died: %s", ret->name, name,
-				       strerror(-r));
+			return bv_fail(err, r, "cannot remove %s, left by a creation of %s that died: %s", ret->name,
+				       name, strerror(-r));
 	}
 	return bv_fail(err, EBUSY, "%s is created and removed by others all the time", name);
 }

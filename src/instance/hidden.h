@@ -24,7 +24,7 @@ int bv_hidden_claim(struct bv_hidden *ret, int lxcpath, const char *name, struct
 /* Remove it with all in it. */
 void bv_hidden_drop(struct bv_hidden *h);
 
-/* Remove what dead creations and removals left in the lxcpath. True: among it was a creation of `name` (may be NULL). */
+/* Remove what dead creations and removals left in the lxcpath. True: one of them created `name` (may be NULL). */
 bool bv_hidden_sweep(int lxcpath, const char *name);
 
 /*

@@ -265,7 +265,8 @@ static int make_tree(const struct bv_build *b, struct bv_error *err)
 		if (r < 0)
 			return bv_fail(err, r, "cannot write /%s in the rootfs: %s", path, strerror(-r));
 	}
-	autofree char *hostname = bv_asprintf("%s\n", b->name), *hosts = bv_asprintf("127.0.0.1 localhost %s\n", b->name);
+	autofree char *hostname = bv_asprintf("%s\n", b->name);
+	autofree char *hosts = bv_asprintf("127.0.0.1 localhost %s\n", b->name);
 	if (!hostname || !hosts)
 		return bv_fail(err, ENOMEM, "out of memory");
 	int r = bv_replace_file(b->rootfs, "etc/hostname", hostname, strlen(hostname), 0644, false);

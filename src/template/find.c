@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <bivalve.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -84,21 +83,18 @@ static int by_name(struct bv_template *ret, const char *name, const char *format
 
 static int not_found(const char *name, struct bv_error *err)
 {
-	char **names = NULL;
-	size_t n = 0;
-	bv_fail(err, ENOENT, "there is no template \"%s\"", name);
-	if (bv_template_list(&names, &n, NULL) < 0)
-		return -ENOENT;
-	struct bv_strv list = { names, n };
+	autoclean(bv_strv_clear) struct bv_strv names = { 0 };
 	autoclean(bv_buf_clear) struct bv_buf all = { 0 };
-	for (size_t i = 0; i < n; i++)
-		bv_buf_printf(&all, " %s", names[i]);
-	const char *near = bv_nearest(name, (const char *const *)names, n);
+	bv_fail(err, ENOENT, "there is no template \"%s\"", name);
+	if (bv_template_names(&names, NULL) < 0)
+		return -ENOENT;
+	for (size_t i = 0; i < names.n; i++)
+		bv_buf_printf(&all, " %s", names.v[i]);
+	const char *near = bv_nearest(name, (const char *const *)names.v, names.n);
 	if (near)
 		bv_hint(err, "did you mean %s? Templates:%s none", near, all.p ? all.p : "");
 	else
 		bv_hint(err, "templates:%s none", all.p ? all.p : "");
-	bv_strv_clear(&list);
 	return -ENOENT;
 }
 
@@ -159,19 +155,16 @@ static int compare(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-int bv_template_list(char ***ret, size_t *n, struct bv_error *err)
+int bv_template_names(struct bv_strv *ret, struct bv_error *err)
 {
-	autoclean(bv_strv_clear) struct bv_strv dirs = { 0 }, list = { 0 };
+	autoclean(bv_strv_clear) struct bv_strv dirs = { 0 };
 	int r = directories(&dirs);
 	for (size_t i = 0; i < ARRAY_SIZE(builtins) && r == 0; i++)
-		r = bv_strv_add(&list, builtins[i]->name);
+		r = bv_strv_add(ret, builtins[i]->name);
 	for (size_t i = 0; i < dirs.n && r == 0; i++)
-		r = list_directory(&list, dirs.v[i]);
+		r = list_directory(ret, dirs.v[i]);
 	if (r < 0)
 		return bv_fail(err, ENOMEM, "out of memory");
-	qsort(list.v, list.n, sizeof(*list.v), compare);
-	*ret = take_ptr(list.v);
-	*n = list.n;
-	list.n = 0;
+	qsort(ret->v, ret->n, sizeof(*ret->v), compare);
 	return 0;
 }

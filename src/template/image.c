@@ -74,7 +74,8 @@ static int run_sets(const struct bv_recipe_build *b, struct bv_error *err)
 	for (size_t i = 0; i < recipe->packages.sets.n; i++) {
 		const struct bv_recipe_set *s = &sets[i];
 		bool install = s->action == BV_SET_INSTALL;
-		if (!bv_recipe_applies(recipe, &s->filter) || s->packages.n == 0 || (install && (b->folded || s->early)))
+		bool done = install && (b->folded || s->early);
+		if (done || s->packages.n == 0 || !bv_recipe_applies(recipe, &s->filter))
 			continue;
 		int r = apt(b, install ? "install" : "purge", &s->packages, &s->flags, err);
 		if (r < 0)

@@ -60,7 +60,8 @@ static int mount_inside(int root, const char *path, const char *fstype, const ch
 	char message[256] = "";
 	autoclose int mnt = bv_mount_new(fstype, fstype, options, MOUNT_ATTR_NOSUID, message, sizeof(message));
 	if (mnt < 0)
-		return bv_fail(err, mnt, "cannot mount %s for %s: %s", fstype, path, *message ? message : strerror(-mnt));
+		return bv_fail(err, mnt, "cannot mount %s for %s: %s", fstype, path,
+			       *message ? message : strerror(-mnt));
 	autoclose int target = bv_rootat_mkdir_p(root, path, 0755);
 	int r = target < 0 ? target : bv_rootat_attach(mnt, target);
 	if (r < 0)

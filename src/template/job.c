@@ -126,7 +126,8 @@ static int resolve(struct bv_recipe_job *job, struct bv_error *err)
 	return r;
 }
 
-static int check_list(const struct bv_recipe_job *job, const struct bv_strv *words, const char *what, struct bv_error *err)
+static int check_list(const struct bv_recipe_job *job, const struct bv_strv *words, const char *what,
+		      struct bv_error *err)
 {
 	for (size_t i = 0; i < words->n; i++) {
 		const char *w = words->v[i];
@@ -199,8 +200,8 @@ static int only_asked(struct bv_recipe_job *job, const struct bv_progress *p, st
 	}
 	if (!job->args.validate)
 		return 0;
-	bv_progress_say(p, BV_PROGRESS_KEEP, "%s is valid: %s %s, %s, variant %s, from %s", job->path, recipe->image.distribution,
-			recipe->image.release, recipe->image.mapped, recipe->image.variant,
+	bv_progress_say(p, BV_PROGRESS_KEEP, "%s is valid: %s %s, %s, variant %s, from %s", job->path,
+			recipe->image.distribution, recipe->image.release, recipe->image.mapped, recipe->image.variant,
 			recipe->source.url && *recipe->source.url ? recipe->source.url : "no mirror known yet");
 	return 1;
 }
@@ -323,9 +324,9 @@ int bv_recipe_help(const char *path, char **ret, struct bv_error *err)
 	int r = load_tree(job, err);
 	if (r < 0)
 		return r;
-	*ret = bv_asprintf("%s: %s, release %s unless told otherwise\n\n%s", path,
-			   *scalar(job->tree, "image", "distribution") ? scalar(job->tree, "image", "distribution") : "?",
-			   *scalar(job->tree, "image", "release") ? scalar(job->tree, "image", "release") : "?",
-			   bv_recipe_args_help);
+	const char *distribution = scalar(job->tree, "image", "distribution");
+	const char *release = scalar(job->tree, "image", "release");
+	*ret = bv_asprintf("%s: %s, release %s unless told otherwise\n\n%s", path, *distribution ? distribution : "?",
+			   *release ? release : "?", bv_recipe_args_help);
 	return *ret ? 0 : bv_fail(err, ENOMEM, "out of memory");
 }

@@ -36,7 +36,7 @@ struct bv_recipe_build {
 	bool folded;                 /* the bootstrap installed all sets: there is nothing to do between them */
 };
 
-/* files.c: the `files` of the image (dump, copy, remove, fstab), or those of one instance (hostname, hosts, template). */
+/* files.c: the `files` of the image (dump, copy, remove, fstab), or of one instance (hostname, hosts, template). */
 int bv_recipe_files(const struct bv_recipe_build *b, bool of_instance, struct bv_error *err);
 /* files.c: write a file below `root`, parents made. `mode` (mode_t)-1: 0644. */
 int bv_rootfs_write(int root, const char *path, const char *text, mode_t mode, uint32_t uid, uint32_t gid,

@@ -557,8 +557,8 @@ static int fill_defaults(const struct decoder *d, struct bv_recipe *r, const cha
 		return no_memory(d);
 	int64_t seconds;
 	if (bv_recipe_expiry(r->image.expiry, &seconds) < 0)
-		return bv_fail(d->err, EINVAL, "%s: image.expiry cannot be \"%s\"; it is a time like 30d or 12h", d->name,
-			       r->image.expiry);
+		return bv_fail(d->err, EINVAL, "%s: image.expiry cannot be \"%s\"; it is a time like 30d or 12h",
+			       d->name, r->image.expiry);
 	return 0;
 }
 
@@ -619,17 +619,4 @@ bool bv_recipe_key_known(const char *path, char **nearest)
 	const char *near = bv_nearest(path, (const char *const *)all.v, all.n);
 	*nearest = near ? strdup(near) : NULL;
 	return false;
-}
-
-static bool matches(const struct bv_strv *list, const char *word)
-{
-	return list->n == 0 || bv_strv_has(list, word);
-}
-
-bool bv_recipe_applies(const struct bv_recipe *r, const struct bv_recipe_filter *f)
-{
-	bool arch = matches(&f->architectures, r->image.mapped) ||
-		    matches(&f->architectures, bv_arch_machine(r->image.mapped));
-	return arch && matches(&f->releases, r->image.release) && matches(&f->variants, r->image.variant) &&
-	       matches(&f->types, r->type);
 }

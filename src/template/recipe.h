@@ -10,9 +10,9 @@
 
 /*
  * A recipe: one YAML file = one distribution, with the key names of distrobuilder. The schema is one table in recipe.c.
- * Substitution is a look-up of "{{ dotted.key }}" in the recipe itself (image.*, source.*), in image.architecture_mapped,
- * and where something belongs to one instance (generator "template", targets) in instance.name, login.user and
- * login.password. There is no other logic.
+ * Substitution is a look-up of "{{ dotted.key }}" in the recipe itself (image.*, source.*), with
+ * image.architecture_mapped, and where something belongs to one instance (generator "template", targets) in
+ * instance.name, login.user and login.password. There is no other logic.
  */
 struct bv_recipe_filter {
 	struct bv_strv releases, architectures, variants, types;

@@ -198,8 +198,8 @@ static int report(const struct bv_run *run, const struct listener *l, int status
 		return 0;
 	const char *line = l->cause[0] ? l->cause : l->last;
 	if (WIFSIGNALED(status))
-		return bv_fail(err, EIO, "%s was ended by signal %d%s%s", run->what, WTERMSIG(status), *line ? ": " : "",
-			       line);
+		return bv_fail(err, EIO, "%s was ended by signal %d%s%s", run->what, WTERMSIG(status),
+			       *line ? ": " : "", line);
 	return bv_fail(err, EIO, "%s failed with exit code %d%s%s", run->what, WEXITSTATUS(status), *line ? ": " : "",
 		       line);
 }

@@ -38,7 +38,8 @@ static int64_t mapped_id(const struct bv_config *cfg, char kind, uint32_t host, 
 }
 
 /* lxc-usernsexec -m u:NS:HOST:RANGE ... -- */
-static int add_userns(struct bv_strv *argv, const struct bv_config *cfg, int64_t uid, int64_t gid, bool add_u, bool add_g)
+static int add_userns(struct bv_strv *argv, const struct bv_config *cfg, int64_t uid, int64_t gid, bool add_u,
+		      bool add_g)
 {
 	int r = bv_strv_add(argv, "lxc-usernsexec");
 	for (size_t i = 0; i < cfg->n_idmaps && r == 0; i++) {
@@ -123,7 +124,8 @@ static int judge(const char *path, int status, struct bv_error *err)
 	if (WIFSIGNALED(status))
 		return bv_fail(err, EIO, "the template %s was ended by signal %d", path, WTERMSIG(status));
 	if (WEXITSTATUS(status) == 127)
-		return bv_fail(err, ENOENT, "the template %s, or the interpreter in its first line, cannot be run", path);
+		return bv_fail(err, ENOENT, "the template %s, or the interpreter in its first line, cannot be run",
+			       path);
 	return bv_fail(err, EIO, "the template %s failed with exit code %d", path, WEXITSTATUS(status));
 }
 
@@ -150,7 +152,8 @@ int bv_script_run(const char *path, const struct bv_build *build, struct bv_erro
 	autoclean(bv_strv_clear) struct bv_strv argv = { 0 };
 	if (build->config->n_idmaps > 0) {
 		if (!bv_program_exists("lxc-usernsexec")) {
-			bv_fail(err, ENOENT, "lxc.idmap is set, and lxc-usernsexec, which runs a template with it, is missing");
+			bv_fail(err, ENOENT,
+				"lxc.idmap is set, and lxc-usernsexec, which runs a template with it, is missing");
 			return bv_hint(err, "install it, or use a recipe in place of the script %s", path);
 		}
 		int r = give_to_mapped_root(build, err);

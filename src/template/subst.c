@@ -21,8 +21,8 @@ static int of_instance(const struct bv_subst *s, const char *key, bool ok, const
 			continue;
 		if (!ok)
 			return bv_fail(err, EINVAL,
-				       "{{ %s }} belongs to one instance: use it in a file of generator \"template\" or in targets",
-				       key);
+				       "{{ %s }} belongs to one instance: use it in a file of generator "
+				       "\"template\" or in targets", key);
 		*ret = values[i].value;
 		return 1;
 	}
@@ -41,8 +41,8 @@ static int of_recipe(const struct bv_subst *s, const char *key, struct bv_buf *o
 	if (!bv_streq(section, "image") && !bv_streq(section, "source"))
 		return -ENOENT;
 	const struct bv_yaml *node = bv_yaml_get(bv_yaml_get(s->root, section), dot + 1);
-	static const char *const known[] = { "variant", "description", "name", "serial", "expiry", "url", "security_url",
-					     "keyring", "suite", "same_as", "architecture" };
+	static const char *const known[] = { "variant", "description", "name",	  "serial", "expiry",  "url",
+					     "security_url", "keyring", "suite", "same_as", "architecture" };
 	if (!node) {
 		for (size_t i = 0; i < ARRAY_SIZE(known); i++)
 			if (bv_streq(known[i], dot + 1))
@@ -61,7 +61,8 @@ static int of_recipe(const struct bv_subst *s, const char *key, struct bv_buf *o
 	return 0;
 }
 
-static int look_up(const struct bv_subst *s, const char *key, bool instance_ok, struct bv_buf *out, struct bv_error *err)
+static int look_up(const struct bv_subst *s, const char *key, bool instance_ok, struct bv_buf *out,
+		   struct bv_error *err)
 {
 	const char *value = NULL;
 	int r = of_instance(s, key, instance_ok, &value, err);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "template/template.h"
 
-#include <bivalve.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -82,10 +81,10 @@ int bv_build_append_config(const struct bv_build *build, const char *text, struc
 	return r < 0 ? bv_fail(err, r, "cannot write %s/config: %s", build->path, strerror(-r)) : 0;
 }
 
-int bv_template_help(const char *template, struct bv_error *err)
+int bv_template_print_help(const char *name, struct bv_error *err)
 {
 	autoclean(bv_template_clear) struct bv_template t = { 0 };
-	int r = bv_template_find(&t, template, err);
+	int r = bv_template_find(&t, name, err);
 	if (r < 0)
 		return r;
 	autofree char *text = NULL;

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-#include <bivalve.h>
 
-#include <bivalve.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -32,7 +30,12 @@ struct bv_template {
 	struct bv_recipe_job *job;     /* of a prepared recipe */
 };
 
-/* Progress as in struct bv_create_options, BV_PROGRESS_KEEP included. `fn` may be NULL. */
+/*
+ * Progress, one line a call; `fraction` below 0 when unknown, BV_PROGRESS_KEEP for what the user is to have in front of
+ * him at the end (who can log in). `fn` may be NULL. The value is that of bivalve.h.
+ */
+#define BV_PROGRESS_KEEP 2.0
+
 struct bv_progress {
 	void (*fn)(void *data, double fraction, const char *text);
 	void *data;
@@ -62,6 +65,11 @@ struct bv_build {
  */
 int bv_template_find(struct bv_template *ret, const char *name, struct bv_error *err);
 void bv_template_clear(struct bv_template *t);
+
+/* The help of a template on stdout. */
+int bv_template_print_help(const char *name, struct bv_error *err);
+/* Names of all templates, sorted. */
+int bv_template_names(struct bv_strv *ret, struct bv_error *err);
 
 /* What stands in "# Template used to create this container:"; never NULL. */
 const char *bv_template_origin(const struct bv_template *t);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "template/recipe.h"
+
 #include <errno.h>
 #include <stdlib.h>
 
-#include "template/recipe.h"
 #include "util/cleanup.h"
 
 int bv_recipe_expiry(const char *text, int64_t *ret)
@@ -54,4 +55,17 @@ const char *bv_arch_debian(const char *arch)
 		if (bv_streq(arch, architectures[i][0]))
 			return architectures[i][1];
 	return arch;
+}
+
+static bool matches(const struct bv_strv *list, const char *word)
+{
+	return list->n == 0 || bv_strv_has(list, word);
+}
+
+bool bv_recipe_applies(const struct bv_recipe *r, const struct bv_recipe_filter *f)
+{
+	bool arch = matches(&f->architectures, r->image.mapped) ||
+		    matches(&f->architectures, bv_arch_machine(r->image.mapped));
+	return arch && matches(&f->releases, r->image.release) && matches(&f->variants, r->image.variant) &&
+	       matches(&f->types, r->type);
 }

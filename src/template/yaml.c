@@ -169,7 +169,8 @@ static int read_scalar(struct reader *r, const yaml_event_t *e, struct bv_yaml *
 static int read_node(struct reader *r, const yaml_event_t *e, int depth, struct bv_yaml **ret);
 
 /* The key of a map in `e`; its value follows. */
-static int read_pair(struct reader *r, const yaml_event_t *e, const struct bv_yaml *map, int depth, struct bv_yaml **ret)
+static int read_pair(struct reader *r, const yaml_event_t *e, const struct bv_yaml *map, int depth,
+		     struct bv_yaml **ret)
 {
 	if (e->type == YAML_ALIAS_EVENT)
 		return fail_mark(r, &e->start_mark, "aliases are not allowed in a recipe");

@@ -9,8 +9,8 @@
 
 /*
  * The strict YAML reader: maps with scalar keys, lists and scalars, nothing else. Aliases, anchors, tags, directives,
- * duplicate keys, a second document, more than 16 levels, 1 MiB, 20000 nodes or 128 bytes a key, and text that is not UTF-8 are errors,
- * always "FILE:LINE:COLUMN: ...".
+ * duplicate keys, a second document, more than 16 levels, 1 MiB, 20000 nodes or 128 bytes a key, and text that is not
+ * UTF-8 are errors, always "FILE:LINE:COLUMN: ...".
  */
 enum bv_yaml_kind { BV_YAML_SCALAR, BV_YAML_MAP, BV_YAML_LIST };
 
