@@ -87,6 +87,10 @@ if [ -z "${TMPDIR:-}" ]; then
 	trap 'rm -rf --one-file-system "$TMPDIR"' EXIT
 fi
 
+# A run directory of the test's own: nothing is seen of instances that others run.
+BIVALVE_RUN=${BIVALVE_RUN:-$TMPDIR/run}
+export BIVALVE_RUN
+
 # ---- instances for tests ----
 # A busybox rootfs: made once a test, shared by its instances unless they want their own.
 # busybox_rootfs DIR

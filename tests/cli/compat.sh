@@ -107,7 +107,11 @@ same lxc-create -P "$P" new
 same lxc-create -P "$P" new -t no-such-template
 same lxc-destroy -P "$P" nosuch
 for key in $("$lxc/lxc-config" -l); do
-	same lxc-config "$key"
+	# Where things are is the build's own matter.
+	case $key in
+	lxc.default_config | lxc.lxcpath) ;;
+	*) same lxc-config "$key" ;;
+	esac
 done
 same lxc-config lxc.nosuch
 echo "1..$n"
