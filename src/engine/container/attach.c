@@ -17,6 +17,7 @@
 #include "engine/container/process.h"
 #include "sys/kernel.h"
 #include "util/cleanup.h"
+#include "util/file.h"
 #include "util/log.h"
 
 /* ---- messages ---- */
@@ -202,12 +203,47 @@ static int fail_clone(const struct bv_attach *a, int code, struct bv_error *err)
 	}
 }
 
+/*
+ * The v2 cgroup in which init is: a systemd inside has handed the controllers of the payload cgroup on to groups below,
+ * so that the kernel takes no process in there any more. Only a place below the payload will do. fd or -errno.
+ */
+static int open_cgroup_of_init(const struct bv_attach *a)
+{
+	const struct bv_cgroup_hierarchy *h;
+	size_t n = bv_cgroup_hierarchies(a->run->cgroup, &h);
+	while (n > 0 && !h->v2)
+		h++, n--;
+	if (n == 0 || !h->payload)
+		return -ENOENT;
+
+	char proc[32], text[4096];
+	snprintf(proc, sizeof(proc), "/proc/%d/cgroup", (int)a->run->pid);
+	if (bv_read_small(AT_FDCWD, proc, text, sizeof(text)) < 0)
+		return -ESRCH;
+	const char *line = bv_after(text, "0::") ? text : strstr(text, "\n0::");
+	if (!line)
+		return -ENOENT;
+	const char *path = strstr(line, "::/") + strlen("::/");
+	const char *payload = h->payload + strspn(h->payload, "/");
+	size_t inside = strlen(payload), len = strcspn(path, "\n");
+	if (strncmp(path, payload, inside) != 0 || path[inside] != '/' || memmem(path, len, "..", strlen("..")))
+		return -ENOENT;
+
+	autofree char *dir = bv_asprintf("%s/%.*s", h->mountpoint, (int)len, path);
+	int fd = dir ? open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW) : -1;
+	return fd < 0 ? -errno : fd;
+}
+
 /* Born in the cgroup where v2 allows it, else it moves itself as on v1. */
 static pid_t clone_child(struct bv_attach *a, int *pidfd)
 {
 	int cgroup_fd = a->into_cgroup ? bv_cgroup_clone_fd(a->run->cgroup) : -1;
 	a->born_inside = cgroup_fd >= 0;
 	pid_t pid = bv_attach_clone(0, cgroup_fd, pidfd);
+	if (cgroup_fd >= 0 && (pid == -EBUSY || pid == -EOPNOTSUPP)) {
+		autoclose int beside_init = open_cgroup_of_init(a);
+		return beside_init < 0 ? pid : bv_attach_clone(0, beside_init, pidfd);
+	}
 	if (pid == -ENOSYS && cgroup_fd >= 0) {
 		a->born_inside = false;
 		pid = bv_attach_clone(0, -1, pidfd);
