@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <regex.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,6 +14,8 @@
 
 #include "instance/info.h"
 #include "instance/rundir.h"
+#include "rootfs/rootat.h"
+#include "rootfs/storage.h"
 #include "util/cleanup.h"
 #include "util/str.h"
 
@@ -31,6 +35,25 @@ struct listing {
 	struct bv_list_entry *entries;
 	size_t n;
 };
+
+/* One more entry, zeroed but for its name; NULL when out of memory. */
+static struct bv_list_entry *add_entry(struct listing *l, const char *name)
+{
+	/* Room is doubled whenever n is a power of two. */
+	if ((l->n & (l->n - 1)) == 0) {
+		struct bv_list_entry *v = reallocarray(l->entries, l->n ? l->n * 2 : 1, sizeof(*v));
+		if (!v)
+			return NULL;
+		l->entries = v;
+	}
+	struct bv_list_entry *entry = &l->entries[l->n];
+	*entry = (struct bv_list_entry){ .name = strdup(name) };
+	bv_info_init(&entry->info);
+	if (!entry->name)
+		return NULL;
+	l->n++;
+	return entry;
+}
 
 static int by_name(const void *a, const void *b)
 {
@@ -129,6 +152,90 @@ static bool look(struct listing *l, struct bv_list_entry *entry)
 	return entry->defined || !l->groups.n;
 }
 
+/* ---- instances in instances ---- */
+
+/*
+ * What an instance has in its own lxcpath is looked at through its root: /proc/PID/root of a running one, the rootfs
+ * directory of one that is stopped. No process enters it. Of a nested instance there are its name and its state; pids
+ * and addresses would be those of other namespaces.
+ */
+static const char nested_lxcpath[] = "var/lib/lxc";
+
+static int nested_root(const struct listing *l, const char *name, pid_t init)
+{
+	if (init > 0) {
+		char path[32];
+		snprintf(path, sizeof(path), "/proc/%d/root", (int)init);
+		return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	}
+	autofree char *path = bv_asprintf("%s/%s/config", l->lxcpath, name);
+	autoclean(bv_config_freep) struct bv_config *cfg = bv_config_new();
+	struct bv_storage storage = { 0 };
+	if (!path || !cfg || bv_config_load(cfg, AT_FDCWD, path, NULL) < 0 || bv_storage_open(&storage, cfg, NULL) < 0)
+		return -1;
+	autofree char *rootfs = storage.ops->host_path(&storage);
+	bv_storage_clear(&storage);
+	return rootfs ? open(rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+}
+
+/* The state that a nested instance's own run directory tells; the lock is the same whoever asks. */
+static enum bv_state nested_state(int root, int lxcpath, const char *name)
+{
+	struct stat st;
+	struct bv_rundir rd = { .fd = -1 };
+	struct bv_run_state state;
+	if (fstat(lxcpath, &st) < 0)
+		return BV_STOPPED;
+	autofree char *path = bv_asprintf("run/bivalve/%jx-%jx/%s", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino, name);
+	rd.fd = path ? bv_rootat_open(root, path, O_PATH | O_DIRECTORY, 0) : -1;
+	enum bv_state found = BV_STOPPED;
+	if (rd.fd >= 0 && bv_run_state_read(&rd, &state) == 0) {
+		found = bv_rundir_is_locked(&rd) == 1 ? state.state : BV_STOPPED;
+		bv_run_state_clear(&state);
+	}
+	bv_rundir_close(&rd);
+	return found;
+}
+
+static void list_below(struct listing *l, const char *parent, int root, int depth)
+{
+	autoclose int lxcpath = bv_rootat_open(root, nested_lxcpath, O_RDONLY | O_DIRECTORY, 0);
+	autoclean(bv_strv_clear) struct bv_strv names = { 0 };
+	char own[48];
+	snprintf(own, sizeof(own), "/proc/self/fd/%d", lxcpath);
+	if (lxcpath < 0 || read_names(own, &names, NULL) < 0)
+		return;
+
+	for (size_t i = 0; i < names.n; i++) {
+		autofree char *config = bv_asprintf("%s/config", names.v[i]);
+		autofree char *name = bv_asprintf("%s/%s", parent, names.v[i]);
+		autofree char *rootfs = bv_asprintf("%s/%s/rootfs", nested_lxcpath, names.v[i]);
+		if (!config || !name || !rootfs || faccessat(lxcpath, config, F_OK, 0) < 0)
+			continue;
+		enum bv_state state = nested_state(root, lxcpath, names.v[i]);
+		if (l->options->states && !(l->options->states & (1U << state)))
+			continue;
+		struct bv_list_entry *entry = add_entry(l, name);
+		if (!entry)
+			return;
+		entry->nesting = depth;
+		entry->defined = true;
+		entry->info.state = state;
+		autoclose int below = depth < l->options->nesting ? bv_rootat_open(root, rootfs, O_PATH | O_DIRECTORY, 0) : -1;
+		if (below >= 0)
+			list_below(l, name, below, depth + 1);
+	}
+}
+
+static void list_nested(struct listing *l, const char *name, pid_t init)
+{
+	autoclose int root = nested_root(l, name, init);
+	if (root >= 0)
+		list_below(l, name, root, 1);
+}
+
+/* ---- all ---- */
+
 static int collect(struct listing *l, struct bv_error *err)
 {
 	/* Volatile instances run without being defined: the two lists are merged. */
@@ -137,20 +244,16 @@ static int collect(struct listing *l, struct bv_error *err)
 			return bv_fail(err, ENOMEM, "out of memory");
 	sort(&l->names);
 
-	l->entries = calloc(l->names.n ? l->names.n : 1, sizeof(*l->entries));
-	if (!l->entries)
-		return bv_fail(err, ENOMEM, "out of memory");
 	for (size_t i = 0; i < l->names.n; i++) {
-		struct bv_list_entry *entry = &l->entries[l->n];
-		bv_info_init(&entry->info);
-		entry->name = strdup(l->names.v[i]);
-		if (!entry->name)
+		struct bv_list_entry *entry = add_entry(l, l->names.v[i]);
+		if (!entry)
 			return bv_fail(err, ENOMEM, "out of memory");
-		l->n++;
-		if (look(l, entry))
-			continue;
-		l->n--;
-		bv_list_free_entry(entry);
+		if (!look(l, entry)) {
+			bv_list_free_entry(entry);
+			l->n--;
+		} else if (l->options->nesting > 0 && entry->defined) {
+			list_nested(l, l->names.v[i], entry->info.init_pid);
+		}
 	}
 	return 0;
 }

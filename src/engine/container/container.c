@@ -369,10 +369,13 @@ static int make_links(void *ctx, struct bv_error *err)
 	if (r == 0)
 		r = send_token(c, CHILD_GO_NETWORK, err);
 	if (r < 0) {
-		bv_net_detach(&run->net, run->config, -1, NULL);
-		return r;
+		/* The namespace still lives: a phys link has to be fetched out of it. */
+		char path[48];
+		snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)run->pid);
+		autoclose int netns = open(path, O_RDONLY | O_CLOEXEC);
+		bv_net_detach(&run->net, run->config, netns, NULL);
 	}
-	return 0;
+	return r;
 }
 
 static void undo_links(void *ctx)
