@@ -333,13 +333,11 @@ static char *default_logfile(const struct cmd_common *args, struct bv_error *err
 
 void cmd_open_log(const struct cmd_common *args)
 {
-	int level = args->logpriority ? bv_log_level_parse(args->logpriority) : BV_LOG_ERROR;
+	int level = args->logpriority ? bv_log_level_parse(args->logpriority) : -1;
 	struct bv_error err = { 0 };
 	autofree char *made = NULL;
 	const char *file = args->logfile;
 
-	if (file && bv_streq(file, "none"))
-		file = NULL;
 	if (!args->logfile && args->logpriority)
 		file = made = default_logfile(args, &err);
 	if (!err.code)

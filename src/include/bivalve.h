@@ -253,7 +253,8 @@ int bv_check_host(struct bv_check **ret, size_t *n, struct bv_error *err);
 
 /*
  * Send events of `level` and above to the file (LXC's line format, 0640, created with its directory), to stderr what
- * is ERROR and above unless `quiet`. `file` NULL: stderr alone.
+ * is ERROR and above unless `quiet`. What the user did not give (`file` NULL, `level` -1) is taken from lxc.log.* when
+ * an instance is started, and is no file and ERROR else. `file` "none": no file at all.
  */
 int bv_log_open(const char *program, const char *instance, const char *file, int level, bool quiet, struct bv_error *err);
 

@@ -20,7 +20,8 @@
 
 void bv_console_init(struct bv_console *c)
 {
-	*c = (struct bv_console){ .master = -1, .slave = -1, .log = -1, .client = -1, .in = -1, .out = -1 };
+	*c = (struct bv_console){ .master = -1, .slave = -1, .log = -1, .client = -1, .in = -1, .out = -1,
+				  .mirror = -1 };
 }
 
 static int open_log(struct bv_console *c, const char *path)
@@ -30,6 +31,22 @@ static int open_log(struct bv_console *c, const char *path)
 	if (c->log < 0 || fstat(c->log, &st) < 0)
 		return -errno;
 	c->log_size = (uint64_t)st.st_size;
+	return 0;
+}
+
+/*
+ * LXC's way with lxc.console.path: what is not there becomes a file. It must not hold the monitor up, so what a device
+ * does not take at once is lost to it.
+ */
+static int open_mirror(struct bv_console *c, const char *path)
+{
+	c->mirror = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+	struct stat st;
+	if (c->mirror < 0 || fstat(c->mirror, &st) < 0)
+		return -errno;
+	c->out = c->mirror;
+	/* From a pipe would come back what was written to it; a file is for the output alone. */
+	c->in = S_ISCHR(st.st_mode) ? c->mirror : -1;
 	return 0;
 }
 
@@ -49,6 +66,13 @@ int bv_console_open(struct bv_console *c, int master, const struct bv_config *cf
 		c->log_max = cfg->console_size;
 		c->rotate = cfg->console_rotate;
 		c->log_path = cfg->console_size ? strdup(cfg->console_logfile) : NULL;
+	}
+	if (cfg->console_path && c->mirror < 0 && master >= 0) {
+		int r = open_mirror(c, cfg->console_path);
+		if (r < 0) {
+			errno = -r;
+			return bv_fail_errno(err, "cannot open %s (lxc.console.path)", cfg->console_path);
+		}
 	}
 	if (cfg->console_buffer_size && !c->ring) {
 		void *p = mmap(NULL, cfg->console_buffer_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -99,8 +123,12 @@ int bv_console_output(struct bv_console *c)
 
 	size_t len = (size_t)n;
 	keep(c, frame + 1, len);
-	if (c->out >= 0)
+	if (c->mirror >= 0) {
+		if (write(c->mirror, frame + 1, len) < (ssize_t)len)
+			c->dropped += len;
+	} else if (c->out >= 0) {
 		bv_write_all(c->out, frame + 1, len);
+	}
 	if (c->client >= 0) {
 		frame[0] = BV_FRAME_DATA;
 		if (send(c->client, frame, len + 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
@@ -122,6 +150,7 @@ void bv_console_close(struct bv_console *c)
 	bv_console_drain(c);
 	close_fd(&c->log);
 	close_fd(&c->client);
+	close_fd(&c->mirror);
 	if (c->ring)
 		munmap(c->ring, c->ring_size);
 	free(c->log_path);

@@ -11,7 +11,7 @@
 /*
  * The monitor's end of /dev/console: always read, so that the instance never blocks on a console that nobody looks at;
  * kept in the ring buffer and the log file as the config wants; passed on to one client (lxc-console -t 0, or the
- * terminal of a foreground start).
+ * terminal of a foreground start), and to the device or file that lxc.console.path names.
  */
 struct bv_console {
 	int master;          /* of the pty; -1: the instance has no console. Owned. */
@@ -24,12 +24,13 @@ struct bv_console {
 	size_t ring_size;
 	uint64_t ring_total; /* bytes ever written to it */
 	int client;          /* SEQPACKET connection, -1 */
-	int in, out;         /* foreground: the caller's terminal, -1 */
+	int in, out;         /* the terminal: the caller's in the foreground, or `mirror`; -1 */
+	int mirror;          /* lxc.console.path, -1; owned */
 	uint64_t dropped;    /* bytes a slow client did not get */
 };
 
 void bv_console_init(struct bv_console *c);
-/* Take over `master`, open the log, make the ring. */
+/* Take over `master`, open log and mirror, make the ring; what is open already from before a reboot stays. */
 int bv_console_open(struct bv_console *c, int master, const struct bv_config *cfg, struct bv_error *err);
 /* The instance ended: what is still in the pty is taken, then the pty is closed; log, ring and client stay. */
 void bv_console_drain(struct bv_console *c);

@@ -4,11 +4,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -66,7 +68,7 @@ static bool tty_is_taken(const struct bv_monitor *m, int tty)
 	for (size_t i = 0; i < BV_MONITOR_CLIENTS; i++)
 		if (m->clients[i].fd >= 0 && m->clients[i].tty == tty)
 			return true;
-	return tty == 0 && m->console.out >= 0;
+	return tty == 0 && m->console.out >= 0 && m->console.mirror < 0;
 }
 
 static int pick_tty(const struct bv_monitor *m, int wanted)
@@ -214,12 +216,22 @@ static int open_loop(struct bv_monitor *m, struct bv_error *err)
 	return 0;
 }
 
+/* The terminal that the console's input comes from: raw, and as large as the console. */
+static int take_terminal(struct bv_monitor *m, struct termios *saved)
+{
+	bv_terminal_copy_size(m->console.in, m->console.master);
+	watch(m, m->console.in, TAG_TERMINAL);
+	return bv_terminal_raw(m->console.in, saved);
+}
+
 /*
- * In the foreground the caller's terminal is the console's peer. lxc-execute gives its command what is not a terminal
+ * In the foreground the caller's terminal is the console's peer, unless lxc.console.path names another. lxc-execute gives its command what is not a terminal
  * as it is (child.c), and so the monitor must keep its hands off that.
  */
 static int open_terminal(struct bv_monitor *m, struct termios *saved)
 {
+	if (m->console.mirror >= 0)
+		return m->console.in >= 0 ? take_terminal(m, saved) : 0;
 	if (!m->foreground || m->console.master < 0)
 		return 0;
 	if (!m->execute || isatty(STDOUT_FILENO) || isatty(STDERR_FILENO))
@@ -227,12 +239,20 @@ static int open_terminal(struct bv_monitor *m, struct termios *saved)
 	if (m->execute && !isatty(STDIN_FILENO))
 		return 0;
 	m->console.in = STDIN_FILENO;
-	bv_terminal_copy_size(STDIN_FILENO, m->console.master);
-	watch(m, STDIN_FILENO, TAG_TERMINAL);
-	return bv_terminal_raw(STDIN_FILENO, saved);
+	return take_terminal(m, saved);
 }
 
 /* ---- before and after ---- */
+
+/* lxc.monitor.unshare: what hooks mount is the instance's alone, what the host mounts is still seen. */
+static int unshare_mounts(const struct bv_monitor *m, struct bv_error *err)
+{
+	if (!m->config->monitor_unshare)
+		return 0;
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0)
+		return bv_fail_errno(err, "cannot make a mount namespace for the monitor (lxc.monitor.unshare)");
+	return 0;
+}
 
 static void report(struct bv_monitor *m, const struct bv_error *err)
 {
@@ -379,6 +399,8 @@ int bv_monitor_run(struct bv_monitor *m, int *wait_status, struct bv_error *err)
 	if (r == 0)
 		r = open_loop(m, err);
 	if (r == 0)
+		r = unshare_mounts(m, err);
+	if (r == 0)
 		r = bv_monitor_start(m, err);
 	if (r == 0)
 		r = begin_watching(m, err);
@@ -395,7 +417,7 @@ int bv_monitor_run(struct bv_monitor *m, int *wait_status, struct bv_error *err)
 		shrink(m);
 		*wait_status = watch_runs(m, err);
 		if (raw > 0)
-			bv_terminal_restore(STDIN_FILENO, &saved);
+			bv_terminal_restore(m->console.in, &saved);
 		if (m->pidfile)
 			unlink(m->pidfile);
 		bv_finish_rundir(&m->rd, &m->state, false, NULL);

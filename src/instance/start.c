@@ -313,6 +313,8 @@ static int prepare(struct bv_monitor *m, struct bv_instance *inst, const struct 
 	if (r == 0 && needs_protection(inst->config, o->execute))
 		r = bv_instance_protect(o->argv, err);
 	if (r == 0)
+		r = bv_log_configure(inst->config, inst->name, err);
+	if (r == 0)
 		r = copy_command(m, o->command, err);
 	if (r < 0)
 		return r;

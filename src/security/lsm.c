@@ -49,6 +49,9 @@ static void warn_unused(const struct bv_lsm_facts *facts, const struct bv_config
 	if (facts->lsm != BV_LSM_SELINUX && cfg->selinux_context)
 		bv_warn("security", "SELinux is not active here: lxc.selinux.context = %s has no effect",
 			cfg->selinux_context);
+	if (facts->lsm != BV_LSM_SELINUX && cfg->selinux_context_keyring)
+		bv_warn("security", "SELinux is not active here: lxc.selinux.context.keyring = %s has no effect",
+			cfg->selinux_context_keyring);
 }
 
 static int decide_apparmor(const struct bv_lsm_facts *facts, const struct bv_config *cfg, const char *name,
@@ -149,6 +152,13 @@ static int fail_label(const char *label, int code, struct bv_error *err)
 	return code;
 }
 
+static int write_attribute(int fd, const char *text)
+{
+	size_t len = strlen(text);
+	ssize_t n = write(fd, text, len);
+	return n < 0 ? -errno : (size_t)n == len ? 0 : -EIO;
+}
+
 int bv_lsm_apply_exec(const char *label, int proc_fd, struct bv_error *err)
 {
 	bool apparmor = bv_lsm_host() == BV_LSM_APPARMOR;
@@ -168,9 +178,21 @@ int bv_lsm_apply_exec(const char *label, int proc_fd, struct bv_error *err)
 	autofree char *text = apparmor ? bv_asprintf("exec %s", label) : strdup(label);
 	if (!text)
 		return bv_fail(err, ENOMEM, "out of memory");
-	size_t len = strlen(text);
-	ssize_t n = write(fd, text, len);
-	if (n < 0)
-		return fail_label(label, -errno, err);
-	return (size_t)n == len ? 0 : fail_label(label, -EIO, err);
+	r = write_attribute(fd, text);
+	return r < 0 ? fail_label(label, r, err) : 0;
+}
+
+int bv_lsm_apply_keyring(const struct bv_config *cfg, int proc_fd, struct bv_error *err)
+{
+	const char *context = cfg->selinux_context_keyring;
+	if (!context || bv_lsm_host() != BV_LSM_SELINUX)
+		return 0;
+	int r = check_procfs(proc_fd, err);
+	if (r < 0)
+		return r;
+	autoclose int fd = open_attribute(proc_fd, "self/attr/keycreate");
+	r = fd < 0 ? fd : write_attribute(fd, context);
+	if (r < 0)
+		return bv_fail(err, r, "cannot set lxc.selinux.context.keyring = %s: %s", context, strerror(-r));
+	return 0;
 }

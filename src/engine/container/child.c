@@ -350,6 +350,9 @@ static int step_process(void *ctx, struct bv_error *err)
 		return r;
 	if (cfg->personality != (unsigned long)-1 && personality(cfg->personality) < 0)
 		return bv_fail_errno(err, "cannot set the personality for lxc.arch = %s", cfg->arch);
+	r = bv_lsm_apply_keyring(cfg, ch->setup.host_proc, err);
+	if (r < 0)
+		return r;
 	/* KEYCTL_JOIN_SESSION_KEYRING is operation 1; a kernel without keyrings has nothing to separate. */
 	if (cfg->keyring_disable != 1 && syscall(SYS_keyctl, 1, NULL) < 0 && errno != ENOSYS)
 		bv_debug("start", "no new session keyring: %s", strerror(errno));

@@ -92,9 +92,9 @@ static int prepare(void *ctx, struct bv_error *err)
 	int r = bv_caps_resolve(cfg, &c->caps_keep, err);
 	if (r == 0 && (c->ns & NS_BIT(BV_NS_USER)))
 		r = bv_idmap_check(cfg, err);
-	if (r == 0 && cfg->seccomp_profile) {
-		r = bv_seccomp_load(&c->seccomp, cfg->seccomp_profile, err);
-		c->has_seccomp = r == 0;
+	if (r == 0) {
+		r = bv_seccomp_prepare(&c->seccomp, cfg, err);
+		c->has_seccomp = r == 0 && c->seccomp.n > 0;
 	}
 	if (r == 0)
 		r = bv_lsm_prepare(cfg, run->name, run->lxcpath, &c->label, err);
@@ -510,8 +510,31 @@ static enum bv_ending ending(int wait_status)
 	return WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGHUP ? BV_END_REBOOT : BV_END_HALT;
 }
 
+/* Keys that cannot have their effect. */
+static int check_keys(const struct bv_config *cfg, struct bv_error *err)
+{
+	if (cfg->ns_keep_set && (cfg->ns_keep & NS_BIT(BV_NS_MNT))) {
+		bv_fail(err, ENOTSUP, "lxc.namespace.keep = mnt: what is mounted for the instance would be mounted on the host");
+		return bv_hint(err, "take mnt out of lxc.namespace.keep");
+	}
+	if (cfg->ns_share[BV_NS_MNT]) {
+		bv_fail(err, ENOTSUP, "lxc.namespace.share.mnt = %s: a mount namespace cannot be shared, as the rootfs is mounted in it",
+			cfg->ns_share[BV_NS_MNT]);
+		return bv_hint(err, "bind mount what both need: lxc.mount.entry");
+	}
+	if (cfg->seccomp_notify_proxy)
+		return bv_fail(err, ENOTSUP, "lxc.seccomp.notify.proxy = %s: system calls are not passed on to a proxy here",
+			       cfg->seccomp_notify_proxy);
+	if (cfg->ns_clone_set && !(cfg->ns_clone & NS_BIT(BV_NS_MNT)))
+		bv_warn("start", "lxc.namespace.clone has no mnt: a mount namespace is made all the same");
+	return 0;
+}
+
 static int check(const struct bv_run *run, struct bv_error *err)
 {
+	int r = check_keys(run->config, err);
+	if (r < 0)
+		return r;
 	if (!run->config->rootfs_path && !run->command && !run->execute &&
 	    (!run->config->init_cmd || bv_streq(run->config->init_cmd, "/sbin/init"))) {
 		bv_fail(err, EINVAL, "%s has no lxc.rootfs.path, and /sbin/init of the host must not be started in it", run->name);

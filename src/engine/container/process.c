@@ -114,6 +114,28 @@ static void format_limit(uint64_t value, char *buf, size_t size)
 		snprintf(buf, size, "%llu", (unsigned long long)value);
 }
 
+/*
+ * Without CAP_SYS_RESOURCE the hard limit cannot be raised: what is below it is set, the rest is said in the log. On the
+ * other hand lxc.prlimit must not keep an instance from starting that started where root has the capability.
+ */
+static int set_within_hard_limit(pid_t pid, const struct bv_rlimit *wanted)
+{
+	struct rlimit64 now;
+	char hard[24], kept[24];
+	if (prlimit64(pid, (enum __rlimit_resource)wanted->resource, NULL, &now) < 0 || wanted->hard <= now.rlim_max)
+		return -EPERM;
+	struct rlimit64 limit = {
+		.rlim_cur = wanted->soft < now.rlim_max ? wanted->soft : now.rlim_max, .rlim_max = now.rlim_max
+	};
+	if (prlimit64(pid, (enum __rlimit_resource)wanted->resource, &limit, NULL) < 0)
+		return -errno;
+	format_limit(wanted->hard, hard, sizeof(hard));
+	format_limit(now.rlim_max, kept, sizeof(kept));
+	bv_warn("process", "lxc.prlimit.%s: without CAP_SYS_RESOURCE the hard limit stays %s, it is not raised to %s",
+		rlimit_name(wanted->resource), kept, hard);
+	return 0;
+}
+
 int bv_process_prlimits(const struct bv_config *cfg, pid_t pid, struct bv_error *err)
 {
 	for (size_t i = 0; i < cfg->n_rlimits; i++) {
@@ -124,6 +146,8 @@ int bv_process_prlimits(const struct bv_config *cfg, pid_t pid, struct bv_error 
 			continue;
 		char soft[24], hard[24];
 		int code = errno;
+		if (code == EPERM && set_within_hard_limit(pid, l) == 0)
+			continue;
 		format_limit(l->soft, soft, sizeof(soft));
 		format_limit(l->hard, hard, sizeof(hard));
 		errno = code;
