@@ -58,10 +58,12 @@ struct bv_run {
  * the command's pidfd: it copies until the pidfd is readable and the master has no more output (the pty has the
  * size of the terminal that fds[] has). It closes neither. Without pty_fds it is not called.
  */
+enum { BV_ENTER_NO_CGROUP = 1, BV_ENTER_KEEP_CAPS = 2, BV_ENTER_NO_LSM = 4 }; /* the bits of BV_ATTACH_*, bivalve.h */
+
 struct bv_engine_attach {
 	char *const *command;           /* argv; NULL: the shell that the instance's /etc/passwd has for `uid` */
 	unsigned int namespaces;        /* bits 1 << BV_NS_*; 0: all that the instance has */
-	unsigned int elevated;          /* BV_ATTACH_* of bivalve.h */
+	unsigned int elevated;          /* BV_ENTER_* */
 	bool remount_sys_proc;          /* fresh /proc and /sys, where the mount namespace is not entered */
 	bool clear_env;                 /* else the caller's environment is kept */
 	char *const *keep_vars;         /* names, with clear_env; NULL-terminated or NULL */

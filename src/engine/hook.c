@@ -17,7 +17,7 @@
 #include "util/log.h"
 #include "util/str.h"
 
-#define HOOK_SHELL "/bin/sh"
+#define HOOK_SHELL   "/bin/sh"
 #define HOOK_SECTION "lxc"
 
 /* One hook that runs. */
@@ -105,7 +105,8 @@ static void add_quoted(struct bv_buf *b, const char *word)
 }
 
 /* The words for sh -c; malloc'ed, NULL when out of memory. Version 1 gets no arguments. */
-static char *build_command(const struct bv_config *cfg, enum bv_hook kind, const char *value, const struct bv_hook_env *h)
+static char *build_command(const struct bv_config *cfg, enum bv_hook kind, const char *value,
+			   const struct bv_hook_env *h)
 {
 	struct bv_buf b = { 0 };
 	bv_buf_puts(&b, "exec ");
@@ -134,7 +135,8 @@ static void __attribute__((noreturn)) run_child(const char *command, char **env,
 
 	/* Both fds are above 2, or dup2 to itself would leave them close-on-exec. */
 	char *argv[] = { (char *)"sh", (char *)"-c", (char *)command, NULL };
-	if (dup2(input, STDIN_FILENO) >= 0 && dup2(output, STDOUT_FILENO) >= 0 && bv_cloexec_from(STDERR_FILENO + 1) == 0)
+	if (dup2(input, STDIN_FILENO) >= 0 && dup2(output, STDOUT_FILENO) >= 0 &&
+	    bv_cloexec_from(STDERR_FILENO + 1) == 0)
 		execve(HOOK_SHELL, argv, env);
 	_exit(CANNOT_EXECUTE);
 }
@@ -172,9 +174,9 @@ static int spawn(struct hook_process *p, const char *command, char **env, struct
 	autoclose int output = fds[1];
 	close_fd(&input_writer);
 
-	struct clone_args args = {
-		.flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND, .pidfd = (uintptr_t)&p->pidfd, .exit_signal = SIGCHLD
-	};
+	struct clone_args args = { .flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
+				   .pidfd = (uintptr_t)&p->pidfd,
+				   .exit_signal = SIGCHLD };
 	p->pid = bv_clone3(&args, sizeof(args));
 	if (p->pid == -ENOSYS) {
 		p->pid = fork();
@@ -269,8 +271,8 @@ static int wait_for(struct hook_process *p, enum bv_hook kind, const char *value
 		return bv_fail(err, ECANCELED, "the %s hook \"%s\" was killed by signal %d", bv_hook_name(kind), value,
 			       WTERMSIG(status));
 	if (WEXITSTATUS(status) != 0)
-		return bv_fail(err, ECANCELED, "the %s hook \"%s\" failed with exit status %d", bv_hook_name(kind), value,
-			       WEXITSTATUS(status));
+		return bv_fail(err, ECANCELED, "the %s hook \"%s\" failed with exit status %d", bv_hook_name(kind),
+			       value, WEXITSTATUS(status));
 	return 0;
 }
 

@@ -12,7 +12,7 @@ struct bv_hook_env {
 	const char *target;   /* LXC_TARGET: "stop" or "reboot", NULL else */
 	const char *source;   /* LXC_SRC_NAME of a clone hook */
 	pid_t pid;            /* LXC_PID of start-host, 0 else */
-	const struct bv_strv *extra_args; /* version 0: appended (stop: "mnt:/proc/PID/fd/N"); version 1: LXC_MNT_NS=.. */
+	const struct bv_strv *extra_args; /* version 0: appended ("mnt:/proc/PID/fd/N"); version 1: LXC_MNT_NS=.. */
 };
 
 /*

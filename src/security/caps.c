@@ -19,13 +19,47 @@
  * constructor makes six system calls in every process that links it, and a mask of 64 bits is all that is needed.
  */
 static const char *const cap_names[] = {
-	"chown",          "dac_override",    "dac_read_search", "fowner",     "fsetid",     "kill",
-	"setgid",         "setuid",          "setpcap",         "linux_immutable", "net_bind_service", "net_broadcast",
-	"net_admin",      "net_raw",         "ipc_lock",        "ipc_owner",  "sys_module", "sys_rawio",
-	"sys_chroot",     "sys_ptrace",      "sys_pacct",       "sys_admin",  "sys_boot",   "sys_nice",
-	"sys_resource",   "sys_time",        "sys_tty_config",  "mknod",      "lease",      "audit_write",
-	"audit_control",  "setfcap",         "mac_override",    "mac_admin",  "syslog",     "wake_alarm",
-	"block_suspend",  "audit_read",      "perfmon",         "bpf",        "checkpoint_restore",
+	"chown",
+	"dac_override",
+	"dac_read_search",
+	"fowner",
+	"fsetid",
+	"kill",
+	"setgid",
+	"setuid",
+	"setpcap",
+	"linux_immutable",
+	"net_bind_service",
+	"net_broadcast",
+	"net_admin",
+	"net_raw",
+	"ipc_lock",
+	"ipc_owner",
+	"sys_module",
+	"sys_rawio",
+	"sys_chroot",
+	"sys_ptrace",
+	"sys_pacct",
+	"sys_admin",
+	"sys_boot",
+	"sys_nice",
+	"sys_resource",
+	"sys_time",
+	"sys_tty_config",
+	"mknod",
+	"lease",
+	"audit_write",
+	"audit_control",
+	"setfcap",
+	"mac_override",
+	"mac_admin",
+	"syslog",
+	"wake_alarm",
+	"block_suspend",
+	"audit_read",
+	"perfmon",
+	"bpf",
+	"checkpoint_restore",
 };
 
 enum { CAP_BITS = 64 };
@@ -53,12 +87,13 @@ static int fail_unknown(const char *key, const char *name, struct bv_error *err)
 {
 	bv_fail(err, EINVAL, "%s: there is no capability \"%s\"", key, name);
 	const char *near = bv_nearest(name, cap_names, ARRAY_SIZE(cap_names));
-	return near ? bv_hint(err, "did you mean %s?", near) :
-		      bv_hint(err, "capabilities(7) has the names; a newer one may be given by its number");
+	return near ? bv_hint(err, "did you mean %s?", near)
+		    : bv_hint(err, "capabilities(7) has the names; a newer one may be given by its number");
 }
 
 /* The bits of a list of words; "none", where it is allowed, forgets what stands before it. */
-static int parse_list(const struct bv_strv *list, const char *key, bool none_allowed, uint64_t *ret, struct bv_error *err)
+static int parse_list(const struct bv_strv *list, const char *key, bool none_allowed, uint64_t *ret,
+		      struct bv_error *err)
 {
 	*ret = 0;
 	for (size_t i = 0; i < list->n; i++) {

@@ -18,7 +18,7 @@
 #include "util/str.h"
 
 enum {
-	IDMAP_EXTENTS_MAX = 340,  /* UID_GID_MAP_MAX_EXTENTS, Linux 4.15 */
+	IDMAP_EXTENTS_MAX = 340,   /* UID_GID_MAP_MAX_EXTENTS, Linux 4.15 */
 	IDMAP_TEXT_MAX = 4096 - 1, /* one write below the size of a page */
 };
 
@@ -30,8 +30,8 @@ static bool ranges_overlap(uint32_t a, uint32_t a_n, uint32_t b, uint32_t b_n)
 static int check_range(const struct bv_idmap *m, struct bv_error *err)
 {
 	if (m->range == 0)
-		return bv_fail(err, EINVAL, "lxc.idmap = %c %u %u 0 maps nothing: the range must be at least 1", m->kind,
-			       m->ns_id, m->host_id);
+		return bv_fail(err, EINVAL, "lxc.idmap = %c %u %u 0 maps nothing: the range must be at least 1",
+			       m->kind, m->ns_id, m->host_id);
 
 	/* 4294967295 is "no id" to the kernel and cannot be mapped. */
 	if ((uint64_t)m->ns_id + m->range > UINT32_MAX || (uint64_t)m->host_id + m->range > UINT32_MAX)
@@ -44,9 +44,9 @@ static int check_overlap(const struct bv_idmap *a, const struct bv_idmap *b, str
 {
 	if (a->kind != b->kind)
 		return 0;
-	const char *side = ranges_overlap(a->ns_id, a->range, b->ns_id, b->range)     ? "inside" :
-			   ranges_overlap(a->host_id, a->range, b->host_id, b->range) ? "on the host" :
-											NULL;
+	const char *side = ranges_overlap(a->ns_id, a->range, b->ns_id, b->range)	? "inside"
+			   : ranges_overlap(a->host_id, a->range, b->host_id, b->range) ? "on the host"
+											: NULL;
 	if (!side)
 		return 0;
 	return bv_fail(err, EINVAL, "lxc.idmap = %c %u %u %u and lxc.idmap = %c %u %u %u overlap %s", a->kind, a->ns_id,
@@ -113,8 +113,8 @@ static int write_map(const struct bv_config *cfg, pid_t pid, char kind, struct b
 	if (text.len == 0)
 		return 0;
 	if (text.len > IDMAP_TEXT_MAX)
-		return bv_fail(err, E2BIG, "lxc.idmap: the %cid map is %zu bytes long, the kernel takes %d", kind, text.len,
-			       IDMAP_TEXT_MAX);
+		return bv_fail(err, E2BIG, "lxc.idmap: the %cid map is %zu bytes long, the kernel takes %d", kind,
+			       text.len, IDMAP_TEXT_MAX);
 
 	char path[48];
 	snprintf(path, sizeof(path), "/proc/%d/%cid_map", (int)pid, kind);
@@ -167,7 +167,8 @@ static int run_map_helper(const struct bv_config *cfg, pid_t pid, char kind, str
 
 int bv_idmap_write(const struct bv_config *cfg, pid_t pid, struct bv_error *err)
 {
-	int (*map)(const struct bv_config *, pid_t, char, struct bv_error *) = geteuid() == 0 ? write_map : run_map_helper;
+	int (*map)(const struct bv_config *, pid_t, char, struct bv_error *) =
+		geteuid() == 0 ? write_map : run_map_helper;
 	int r = map(cfg, pid, 'u', err);
 	return r < 0 ? r : map(cfg, pid, 'g', err);
 }

@@ -44,7 +44,8 @@ static bool is_word(const char *value, const char *word)
 static void warn_unused(const struct bv_lsm_facts *facts, const struct bv_config *cfg)
 {
 	const char *profile = cfg->apparmor_profile;
-	if (facts->lsm != BV_LSM_APPARMOR && profile && !is_word(profile, "unconfined") && !is_word(profile, "unchanged"))
+	if (facts->lsm != BV_LSM_APPARMOR && profile && !is_word(profile, "unconfined") &&
+	    !is_word(profile, "unchanged"))
 		bv_warn("security", "AppArmor is not active here: lxc.apparmor.profile = %s has no effect", profile);
 	if (facts->lsm != BV_LSM_SELINUX && cfg->selinux_context)
 		bv_warn("security", "SELinux is not active here: lxc.selinux.context = %s has no effect",
@@ -66,7 +67,8 @@ static int decide_apparmor(const struct bv_lsm_facts *facts, const struct bv_con
 		return facts->unconfined || *ret ? 0 : bv_fail(err, ENOMEM, "out of memory");
 	}
 	if (!facts->mount_rules && !cfg->apparmor_allow_incomplete) {
-		bv_fail(err, ENOTSUP, "the kernel's AppArmor does not mediate mounts, so that %s would not hold", profile);
+		bv_fail(err, ENOTSUP, "the kernel's AppArmor does not mediate mounts, so that %s would not hold",
+			profile);
 		return bv_hint(err, "lxc.apparmor.allow_incomplete = 1 starts it all the same");
 	}
 

@@ -15,9 +15,9 @@
 #include "util/log.h"
 #include "util/str.h"
 
-#define APPARMOR_FS "/sys/kernel/security/apparmor"
+#define APPARMOR_FS	"/sys/kernel/security/apparmor"
 #define APPARMOR_PARSER "/sbin/apparmor_parser"
-#define APPARMOR_CACHE BV_CACHEDIR "/apparmor"
+#define APPARMOR_CACHE	BV_CACHEDIR "/apparmor"
 
 enum { LABEL_PART_MAX = 200 }; /* twice that and the separators fit into bv_run.label */
 
@@ -135,14 +135,13 @@ static const char privileged_mounts[] =
 	"	mount options=(rw, make-unbindable),\n"
 	"	mount options=(rw, make-runbindable),\n";
 
-static const char nesting_rules[] =
-	"\n"
-	"	# Containers inside: their own root, their own /proc and /sys.\n"
-	"	pivot_root,\n"
-	"	mount fstype=proc,\n"
-	"	mount fstype=sysfs,\n"
-	"	signal,\n"
-	"	ptrace,\n";
+static const char nesting_rules[] = "\n"
+				    "	# Containers inside: their own root, their own /proc and /sys.\n"
+				    "	pivot_root,\n"
+				    "	mount fstype=proc,\n"
+				    "	mount fstype=sysfs,\n"
+				    "	signal,\n"
+				    "	ptrace,\n";
 
 static void add_identity_rules(struct bv_buf *b, const char *profile)
 {
@@ -162,7 +161,7 @@ char *bv_apparmor_profile_text(const struct bv_lsm_facts *facts, const struct bv
 	if (cfg->apparmor_allow_nesting) {
 		bv_buf_puts(&b, nesting_rules);
 		if (facts->stacking)
-			bv_buf_printf(&b, "	change_profile -> \":%s:*\",\n	change_profile -> \":%s://*\",\n",
+			bv_buf_printf(&b, "\tchange_profile -> \":%s:*\",\n\tchange_profile -> \":%s://*\",\n",
 				      profile, profile);
 		else
 			bv_buf_printf(&b, "	change_profile -> \"%s\",\n", profile);
@@ -213,7 +212,8 @@ static int run_parser(const char *const argv[], struct bv_error *err)
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return 0;
 	bv_fail(err, EINVAL, APPARMOR_PARSER " could not work on the generated profile");
-	return bv_hint(err, "see the lines of lxc.apparmor.raw, and: " APPARMOR_PARSER " -Q LXCPATH/NAME/apparmor/lxc-NAME");
+	return bv_hint(err,
+		       "see the lines of lxc.apparmor.raw, and: " APPARMOR_PARSER " -Q LXCPATH/NAME/apparmor/lxc-NAME");
 }
 
 static char *namespace_dir(const char *profile)

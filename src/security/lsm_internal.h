@@ -10,9 +10,9 @@
 /* What the decisions depend on; looked at on the host by bv_lsm_prepare, given by hand in the tests. */
 struct bv_lsm_facts {
 	enum bv_lsm lsm;
-	bool mount_rules;      /* AppArmor mediates mounts */
-	bool stacking;         /* AppArmor stacks profiles, so that namespaces of it can be used inside */
-	bool unconfined;       /* the caller itself is under no profile */
+	bool mount_rules; /* AppArmor mediates mounts */
+	bool stacking;	  /* AppArmor stacks profiles, so that namespaces of it can be used inside */
+	bool unconfined;  /* the caller itself is under no profile */
 };
 
 /* The label as bv_lsm_prepare gives it, without anything being made or loaded. *generate: a profile has to be. */

@@ -139,7 +139,8 @@ static int add_rule(struct compiler *c, const struct bv_seccomp_rule *rule, stru
 			continue;
 		int r = seccomp_rule_add_array(c->ctx[i], rule->action, number, rule->n_args, args);
 		if (r < 0 && r != -EEXIST)
-			return bv_fail(err, r, "%s:%u: libseccomp refuses the rule: %s", c->name, rule->line, strerror(-r));
+			return bv_fail(err, r, "%s:%u: libseccomp refuses the rule: %s", c->name, rule->line,
+				       strerror(-r));
 	}
 	return 0;
 }
@@ -150,7 +151,8 @@ static int merge_contexts(struct compiler *c, struct bv_error *err)
 		/* The source belongs to the destination afterwards. */
 		int r = seccomp_merge(c->ctx[0], c->ctx[c->n_ctx - 1]);
 		if (r < 0)
-			return bv_fail(err, r, "%s: libseccomp cannot merge the architectures: %s", c->name, strerror(-r));
+			return bv_fail(err, r, "%s: libseccomp cannot merge the architectures: %s", c->name,
+				       strerror(-r));
 		c->n_ctx--;
 	}
 	return 0;

@@ -59,10 +59,20 @@ static const struct {
 	const char *name;
 	int op;
 } comparators[] = {
-	{ "SCMP_CMP_NE", SCMP_CMP_NE }, { "!=", SCMP_CMP_NE }, { "SCMP_CMP_LT", SCMP_CMP_LT }, { "<", SCMP_CMP_LT },
-	{ "SCMP_CMP_LE", SCMP_CMP_LE }, { "<=", SCMP_CMP_LE }, { "SCMP_CMP_EQ", SCMP_CMP_EQ }, { "==", SCMP_CMP_EQ },
-	{ "SCMP_CMP_GE", SCMP_CMP_GE }, { ">=", SCMP_CMP_GE }, { "SCMP_CMP_GT", SCMP_CMP_GT }, { ">", SCMP_CMP_GT },
-	{ "SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ }, { "&=", SCMP_CMP_MASKED_EQ },
+	{ "SCMP_CMP_NE", SCMP_CMP_NE },
+	{ "!=", SCMP_CMP_NE },
+	{ "SCMP_CMP_LT", SCMP_CMP_LT },
+	{ "<", SCMP_CMP_LT },
+	{ "SCMP_CMP_LE", SCMP_CMP_LE },
+	{ "<=", SCMP_CMP_LE },
+	{ "SCMP_CMP_EQ", SCMP_CMP_EQ },
+	{ "==", SCMP_CMP_EQ },
+	{ "SCMP_CMP_GE", SCMP_CMP_GE },
+	{ ">=", SCMP_CMP_GE },
+	{ "SCMP_CMP_GT", SCMP_CMP_GT },
+	{ ">", SCMP_CMP_GT },
+	{ "SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ },
+	{ "&=", SCMP_CMP_MASKED_EQ },
 };
 
 /* Kill means the process: a multi-threaded program that loses one thread only is left hanging. */

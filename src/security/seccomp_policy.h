@@ -19,10 +19,10 @@ struct bv_seccomp_arg {
 
 struct bv_seccomp_rule {
 	unsigned int line;
-	uint32_t arch;   /* SCMP_ARCH_* of the section, BV_SECCOMP_ALL_ARCHES for [all] */
+	uint32_t arch;	 /* SCMP_ARCH_* of the section, BV_SECCOMP_ALL_ARCHES for [all] */
 	uint32_t action; /* SCMP_ACT_* */
-	char *syscall;   /* name; NULL in version 1 */
-	int number;      /* version 1 */
+	char *syscall;	 /* name; NULL in version 1 */
+	int number;	 /* version 1 */
 	unsigned int n_args;
 	struct bv_seccomp_arg args[BV_SECCOMP_ARGS];
 };

@@ -79,7 +79,8 @@ enum bv_lsm bv_lsm_host(void);
  * for one is warned about once). lxc.apparmor.profile = generated makes and loads a profile with apparmor_parser; the
  * name is as LXC's. *ret is malloc'ed. `name`, `lxcpath`: of the instance.
  */
-int bv_lsm_prepare(const struct bv_config *cfg, const char *name, const char *lxcpath, char **ret, struct bv_error *err);
+int bv_lsm_prepare(const struct bv_config *cfg, const char *name, const char *lxcpath, char **ret,
+		   struct bv_error *err);
 /* lxc.selinux.context.keyring for the keyrings that the calling process makes; without SELinux nothing happens. */
 int bv_lsm_apply_keyring(const struct bv_config *cfg, int proc_fd, struct bv_error *err);
 /* Unload a generated profile after the stop. */

@@ -79,7 +79,8 @@ static int hold(const struct bv_config *cfg, const char *rootfs)
 	int sync[2];
 	char byte = 0;
 	must(pipe2(sync, O_CLOEXEC) == 0, "pipe");
-	unsigned long long flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP;
+	unsigned long long flags =
+		CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP;
 	struct clone_args args = { .flags = flags | (cfg->n_idmaps > 0 ? CLONE_NEWUSER : 0), .exit_signal = SIGCHLD };
 	pid_t pid = bv_clone3(&args, sizeof(args));
 	must(pid >= 0, "clone3");
@@ -181,8 +182,10 @@ static void parse_option(struct options *o, const char *word)
 static int attach(const struct bv_config *cfg, pid_t pid, char **words)
 {
 	struct bv_error err = { 0 };
-	struct options o = { .how = { .personality = ULONG_MAX, .uid = -1, .gid = -1, .fds = { 0, 1, 2 }, .relay = relay },
-			     .times = 1 };
+	struct options o = {
+		.how = { .personality = ULONG_MAX, .uid = -1, .gid = -1, .fds = { 0, 1, 2 }, .relay = relay },
+		.times = 1
+	};
 	for (; *words && !bv_streq(*words, "--"); words++)
 		parse_option(&o, *words);
 	if (*words)

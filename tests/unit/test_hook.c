@@ -78,16 +78,37 @@ TEST(environment)
 	bv_strv_add(&cfg.environment_hooks, "A=two words");
 	struct bv_strv extra = { 0 };
 	bv_strv_add(&extra, "LXC_MNT_NS=/proc/1/fd/5");
-	struct bv_hook_env env = { .name = "c1", .config_file = "/x/config", .rootfs_path = "dir:/x/rootfs",
-				   .rootfs_mount = "/mnt", .console_path = "/dev/pts/3", .console_log = "/log",
-				   .target = "reboot", .source = "c0", .pid = 4711, .extra_args = &extra };
+	struct bv_hook_env env = { .name = "c1",
+				   .config_file = "/x/config",
+				   .rootfs_path = "dir:/x/rootfs",
+				   .rootfs_mount = "/mnt",
+				   .console_path = "/dev/pts/3",
+				   .console_log = "/log",
+				   .target = "reboot",
+				   .source = "c0",
+				   .pid = 4711,
+				   .extra_args = &extra };
 	setenv("BV_TEST_LEAK", "secret", 1);
 	CHECK_INT(run(&cfg, BV_HOOK_PRE_START, "sh -c 'env | sort; echo \"$#\"'", &env, &err), 0);
 	static const char *const want[] = {
-		"A=two words", "LXC_NAME=c1", "LXC_CONFIG_FILE=/x/config", "LXC_ROOTFS_PATH=dir:/x/rootfs",
-		"LXC_ROOTFS_MOUNT=/mnt", "LXC_CONSOLE=/dev/pts/3", "LXC_CONSOLE_LOGPATH=/log", "LXC_CGNS_AWARE=1",
-		"LXC_LOG_LEVEL=DEBUG", "LXC_HOOK_VERSION=1", "LXC_HOOK_TYPE=pre-start", "LXC_HOOK_SECTION=lxc",
-		"LXC_TARGET=reboot", "LXC_SRC_NAME=c0", "LXC_PID=4711", "LXC_MNT_NS=/proc/1/fd/5", "PATH=", "0",
+		"A=two words",
+		"LXC_NAME=c1",
+		"LXC_CONFIG_FILE=/x/config",
+		"LXC_ROOTFS_PATH=dir:/x/rootfs",
+		"LXC_ROOTFS_MOUNT=/mnt",
+		"LXC_CONSOLE=/dev/pts/3",
+		"LXC_CONSOLE_LOGPATH=/log",
+		"LXC_CGNS_AWARE=1",
+		"LXC_LOG_LEVEL=DEBUG",
+		"LXC_HOOK_VERSION=1",
+		"LXC_HOOK_TYPE=pre-start",
+		"LXC_HOOK_SECTION=lxc",
+		"LXC_TARGET=reboot",
+		"LXC_SRC_NAME=c0",
+		"LXC_PID=4711",
+		"LXC_MNT_NS=/proc/1/fd/5",
+		"PATH=",
+		"0",
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(want); i++) {
 		autofree char *line = bv_asprintf("pre-start: %s", want[i]);
@@ -149,8 +170,9 @@ TEST(what_a_hook_inherits)
 	sigprocmask(SIG_SETMASK, &old, NULL);
 	CHECK(says("SigBlk:\t0000000000000000"));
 	CHECK(says("SigIgn:\t0000000000000000"));
-	CHECK_INT(run(&cfg, BV_HOOK_START, "sh -c 'for f in /proc/$$/fd/*; do test -e $f && echo fd ${f##*/}; done; cat; echo end'",
-		      &env, &err),
+	CHECK_INT(run(&cfg, BV_HOOK_START,
+		      "sh -c 'for f in /proc/$$/fd/*; do test -e $f && echo fd ${f##*/}; done; cat; echo end'", &env,
+		      &err),
 		  0);
 	CHECK(says("start: fd 0\nhook|start: fd 1\nhook|start: fd 2\nhook|start: end\n"));
 	close(leak);
@@ -183,8 +205,8 @@ TEST(output_is_logged_by_lines)
 	struct bv_error err;
 	struct bv_config cfg = { .log_level = -1 };
 	struct bv_hook_env env = { .name = "c1" };
-	CHECK_INT(run(&cfg, BV_HOOK_START, "sh -c 'echo one; printf \"two\\nthr\"; printf \"ee\"; printf \"\\n\\n\\033[1mx\"'",
-		      &env, &err),
+	CHECK_INT(run(&cfg, BV_HOOK_START,
+		      "sh -c 'echo one; printf \"two\\nthr\"; printf \"ee\"; printf \"\\n\\n\\033[1mx\"'", &env, &err),
 		  0);
 	CHECK(says("start: one\nhook|start: two\nhook|start: three\n"));
 	CHECK(says("start: ?[1mx\n"));

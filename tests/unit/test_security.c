@@ -168,13 +168,13 @@ static int check_maps(const struct bv_idmap *maps, size_t n, struct bv_error *er
 	return bv_idmap_check(&cfg, err);
 }
 
-#define CHECK_MAPS(want, text, ...)                                                     \
-	do {                                                                            \
-		const struct bv_idmap maps_[] = { __VA_ARGS__ };                        \
-		CHECK_INT(check_maps(maps_, ARRAY_SIZE(maps_), &err), want);            \
-		if (!strstr(err.what, text))                                            \
-			printf("# said \"%s\"\n", err.what);                            \
-		CHECK(strstr(err.what, text));                                          \
+#define CHECK_MAPS(want, text, ...)                                                                                    \
+	do {                                                                                                           \
+		const struct bv_idmap maps_[] = { __VA_ARGS__ };                                                       \
+		CHECK_INT(check_maps(maps_, ARRAY_SIZE(maps_), &err), want);                                           \
+		if (!strstr(err.what, text))                                                                           \
+			printf("# said \"%s\"\n", err.what);                                                           \
+		CHECK(strstr(err.what, text));                                                                         \
 	} while (0)
 
 TEST(idmap_check)

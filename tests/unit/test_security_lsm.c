@@ -123,8 +123,8 @@ static int parser_accepts(const char *text)
 	int fd = mkstemp(path);
 	bv_write_all(fd, text, strlen(text));
 	close(fd);
-	char *argv[] = { (char *)"apparmor_parser", (char *)"-QTK", (char *)"-M", (char *)"/etc/apparmor.d/abi/3.0", path,
-			 NULL };
+	char *argv[] = { (char *)"apparmor_parser",	    (char *)"-QTK", (char *)"-M",
+			 (char *)"/etc/apparmor.d/abi/3.0", path,	    NULL };
 	char *env[] = { NULL };
 	pid_t pid;
 	int status = -1;

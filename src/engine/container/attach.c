@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "engine/container/attach.h"
 
-#include <bivalve.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -90,7 +89,7 @@ static unsigned int own_namespaces(const struct bv_config *cfg)
 static int prepare_label(struct bv_attach *a, struct bv_error *err)
 {
 	a->label = a->how->context ? a->how->context : a->run->label[0] ? a->run->label : NULL;
-	if (!a->label || (a->how->elevated & BV_ATTACH_NO_LSM)) {
+	if (!a->label || (a->how->elevated & BV_ENTER_NO_LSM)) {
 		a->label = NULL;
 		return 0;
 	}
@@ -111,14 +110,14 @@ static int prepare(struct bv_attach *a, struct bv_error *err)
 
 	a->namespaces = how->namespaces ? how->namespaces : own_namespaces(cfg);
 	a->caps_keep = UINT64_MAX;
-	int r = how->elevated & BV_ATTACH_KEEP_CAPS ? 0 : bv_caps_resolve(cfg, &a->caps_keep, err);
+	int r = how->elevated & BV_ENTER_KEEP_CAPS ? 0 : bv_caps_resolve(cfg, &a->caps_keep, err);
 	if (r == 0)
 		r = prepare_label(a, err);
-	if (r == 0 && !(how->elevated & BV_ATTACH_NO_LSM) && (a->namespaces & 1U << BV_NS_MNT))
+	if (r == 0 && !(how->elevated & BV_ENTER_NO_LSM) && (a->namespaces & 1U << BV_NS_MNT))
 		r = bv_seccomp_prepare(&a->seccomp, cfg, err);
 	if (r == 0)
 		r = bv_process_environ_attach(cfg, how->clear_env, how->keep_vars, how->set_vars, &a->env, err);
-	if (r == 0 && a->run->cgroup && !(how->elevated & BV_ATTACH_NO_CGROUP)) {
+	if (r == 0 && a->run->cgroup && !(how->elevated & BV_ENTER_NO_CGROUP)) {
 		a->into_cgroup = true;
 		r = bv_cgroup_prepare_enter(a->run->cgroup, err);
 	}
@@ -127,7 +126,7 @@ static int prepare(struct bv_attach *a, struct bv_error *err)
 
 	/* A caller whose directory is gone, or below a mount that is not its own, starts at "/". */
 	if (!getcwd(a->cwd, sizeof(a->cwd)) || a->cwd[0] != '/')
-		strcpy(a->cwd, "/");
+		snprintf(a->cwd, sizeof(a->cwd), "/");
 
 	int sock[2];
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sock) < 0)
@@ -163,8 +162,8 @@ static void child_clear(struct child *c)
 pid_t bv_attach_clone(unsigned long flags, int cgroup_fd, int *pidfd)
 {
 	/*
-	 * A copy of our memory that can be seen from inside must not be traced or read, nor its executable opened: it is
-	 * born not dumpable (the flag is inherited), and the caller becomes again what it was.
+	 * A copy of our memory that can be seen from inside must not be traced or read, nor its executable opened:
+	 * it is born not dumpable (the flag is inherited), and the caller becomes again what it was.
 	 */
 	int dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
 	if (dumpable != 0 && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
@@ -197,7 +196,8 @@ static int fail_clone(const struct bv_attach *a, int code, struct bv_error *err)
 	case ENOMEM: /* what the kernel says when the pid namespace has lost its init */
 		return bv_hint(err, "its init may just have ended: lxc-info -n %s", a->run->name);
 	case EAGAIN:
-		return bv_hint(err, "the limit of processes is reached: pids.max of the instance, or lxc.prlimit.nproc");
+		return bv_hint(err,
+			       "the limit of processes is reached: pids.max of the instance, or lxc.prlimit.nproc");
 	default:
 		return code;
 	}
@@ -357,7 +357,9 @@ int bv_container_attach(const struct bv_run *run, const struct bv_engine_attach 
 	err = err ? err : &own;
 	*exit_status = 1;
 
-	autoclean(clear) struct bv_attach a = { .run = run, .how = how, .proc_fd = -1, .parent_end = -1, .child_end = -1 };
+	autoclean(clear) struct bv_attach a = {
+		.run = run, .how = how, .proc_fd = -1, .parent_end = -1, .child_end = -1
+	};
 	autoclean(child_clear) struct child c = { .pidfd = -1, .master = -1 };
 	int r = prepare(&a, err);
 	if (r == 0)

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <bivalve.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -43,7 +42,7 @@ static bool is_same_namespace(pid_t pid, enum bv_ns ns)
 	return stat(theirs, &a) == 0 && stat(ours, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
-/* What is the same is left out; what is left is entered in one call, for the user namespace has to come with the others. */
+/* What is the same is left out; the rest is entered in one call: the user namespace has to come with the others. */
 static int join_different(const struct bv_attach *a, int flags)
 {
 	int wanted = 0;

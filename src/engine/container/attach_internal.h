@@ -16,15 +16,15 @@ struct bv_attach {
 	const struct bv_run *run;
 	const struct bv_engine_attach *how;
 	unsigned int namespaces; /* bits 1 << BV_NS_* that are entered */
-	bool pid_entered;        /* the child was born in the pid namespace */
-	bool joined;             /* .. and in all the others */
-	bool into_cgroup;        /* the child moves itself */
-	bool born_inside;        /* .. but on v2 it was born there */
+	bool pid_entered;	 /* the child was born in the pid namespace */
+	bool joined;		 /* .. and in all the others */
+	bool into_cgroup;	 /* the child moves itself */
+	bool born_inside;	 /* .. but on v2 it was born there */
 	struct bv_strv env;
 	struct bv_seccomp seccomp;
 	uint64_t caps_keep;
 	const char *label; /* NULL none */
-	int proc_fd;       /* of the host's /proc, -1 without a label */
+	int proc_fd;	   /* of the host's /proc, -1 without a label */
 	char cwd[PATH_MAX];
 	int parent_end, child_end; /* of the socket between the two */
 };
@@ -34,10 +34,10 @@ struct bv_attach {
  * that the command was executed. Whole structs, fds beside them.
  */
 enum bv_attach_word {
-	BV_ATTACH_FAILED,     /* child: `err`, the end */
-	BV_ATTACH_PTY,        /* child: with the master of a pty of the instance */
-	BV_ATTACH_WANT_PTY,   /* child: the instance has no devpts. Parent's answer: with the slave of a host pty */
-	BV_ATTACH_PID,        /* the one between (see below): `pid` of the child, who is the parent's child too */
+	BV_ATTACH_FAILED,   /* child: `err`, the end */
+	BV_ATTACH_PTY,	    /* child: with the master of a pty of the instance */
+	BV_ATTACH_WANT_PTY, /* child: the instance has no devpts. Parent's answer: with the slave of a host pty */
+	BV_ATTACH_PID,	    /* the one between (see below): `pid` of the child, who is the parent's child too */
 };
 
 struct bv_attach_message {

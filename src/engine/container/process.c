@@ -77,7 +77,7 @@ static int fail_id(const char *what, unsigned int id, struct bv_error *err)
 
 int bv_process_set_ids(uid_t uid, gid_t gid, const gid_t *groups, size_t n, struct bv_error *err)
 {
-	/* A namespace whose setgroups says "deny" forbids it for good (Linux 3.19), as dropping one may widen access. */
+	/* A namespace whose setgroups says "deny" forbids it for good (Linux 3.19): to drop one may widen access. */
 	if (setgroups(n, n > 0 ? groups : NULL) < 0) {
 		if (errno != EPERM || n > 0)
 			return bv_fail_errno(err, "cannot set the supplementary groups");
@@ -115,8 +115,8 @@ static void format_limit(uint64_t value, char *buf, size_t size)
 }
 
 /*
- * Without CAP_SYS_RESOURCE the hard limit cannot be raised: what is below it is set, the rest is said in the log. On the
- * other hand lxc.prlimit must not keep an instance from starting that started where root has the capability.
+ * Without CAP_SYS_RESOURCE the hard limit cannot be raised: what is below it is set, the rest is said in the log. On
+ * the other hand lxc.prlimit must not keep an instance from starting that started where root has the capability.
  */
 static int set_within_hard_limit(pid_t pid, const struct bv_rlimit *wanted)
 {
