@@ -52,14 +52,14 @@ struct bv_run {
 	void *engine_data;           /* private, freed by `release` */
 };
 
+enum { BV_ENTER_NO_CGROUP = 1, BV_ENTER_KEEP_CAPS = 2, BV_ENTER_NO_LSM = 4 }; /* the bits of BV_ATTACH_*, bivalve.h */
+
 /*
  * A command to be run inside, by bv_engine.attach. With pty_fds a pty of the instance takes the place of those of
  * fds[]; `relay` is then called in the caller's process, as soon as the command was executed, with the pty's master and
  * the command's pidfd: it copies until the pidfd is readable and the master has no more output (the pty has the
  * size of the terminal that fds[] has). It closes neither. Without pty_fds it is not called.
  */
-enum { BV_ENTER_NO_CGROUP = 1, BV_ENTER_KEEP_CAPS = 2, BV_ENTER_NO_LSM = 4 }; /* the bits of BV_ATTACH_*, bivalve.h */
-
 struct bv_engine_attach {
 	char *const *command;           /* argv; NULL: the shell that the instance's /etc/passwd has for `uid` */
 	unsigned int namespaces;        /* bits 1 << BV_NS_*; 0: all that the instance has */

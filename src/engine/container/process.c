@@ -96,12 +96,14 @@ int bv_process_set_ids(uid_t uid, gid_t gid, const gid_t *groups, size_t n, stru
 static const char *rlimit_name(int resource)
 {
 	static const char *const names[] = {
-		[RLIMIT_CPU] = "cpu",         [RLIMIT_FSIZE] = "fsize",     [RLIMIT_DATA] = "data",
-		[RLIMIT_STACK] = "stack",     [RLIMIT_CORE] = "core",       [RLIMIT_RSS] = "rss",
-		[RLIMIT_NPROC] = "nproc",     [RLIMIT_NOFILE] = "nofile",   [RLIMIT_MEMLOCK] = "memlock",
-		[RLIMIT_AS] = "as",           [RLIMIT_LOCKS] = "locks",     [RLIMIT_SIGPENDING] = "sigpending",
-		[RLIMIT_MSGQUEUE] = "msgqueue", [RLIMIT_NICE] = "nice",     [RLIMIT_RTPRIO] = "rtprio",
-		[RLIMIT_RTTIME] = "rttime",
+		[RLIMIT_CPU] = "cpu",		[RLIMIT_FSIZE] = "fsize",
+		[RLIMIT_DATA] = "data",		[RLIMIT_STACK] = "stack",
+		[RLIMIT_CORE] = "core",		[RLIMIT_RSS] = "rss",
+		[RLIMIT_NPROC] = "nproc",	[RLIMIT_NOFILE] = "nofile",
+		[RLIMIT_MEMLOCK] = "memlock",	[RLIMIT_AS] = "as",
+		[RLIMIT_LOCKS] = "locks",	[RLIMIT_SIGPENDING] = "sigpending",
+		[RLIMIT_MSGQUEUE] = "msgqueue", [RLIMIT_NICE] = "nice",
+		[RLIMIT_RTPRIO] = "rtprio",	[RLIMIT_RTTIME] = "rttime",
 	};
 	return resource >= 0 && (size_t)resource < ARRAY_SIZE(names) ? names[resource] : "?";
 }
@@ -124,9 +126,8 @@ static int set_within_hard_limit(pid_t pid, const struct bv_rlimit *wanted)
 	char hard[24], kept[24];
 	if (prlimit64(pid, (enum __rlimit_resource)wanted->resource, NULL, &now) < 0 || wanted->hard <= now.rlim_max)
 		return -EPERM;
-	struct rlimit64 limit = {
-		.rlim_cur = wanted->soft < now.rlim_max ? wanted->soft : now.rlim_max, .rlim_max = now.rlim_max
-	};
+	struct rlimit64 limit = { .rlim_cur = wanted->soft < now.rlim_max ? wanted->soft : now.rlim_max,
+				  .rlim_max = now.rlim_max };
 	if (prlimit64(pid, (enum __rlimit_resource)wanted->resource, &limit, NULL) < 0)
 		return -errno;
 	format_limit(wanted->hard, hard, sizeof(hard));
