@@ -64,6 +64,7 @@ skip_all() {
 
 done_testing() {
 	rm -f "$TMPDIR/check.out"
+	[ ! -d "$BIVALVE_RUN" ] || find "$BIVALVE_RUN" -depth -type d -empty -delete
 	echo "1..$tests_run"
 	[ "$tests_failed" = 0 ]
 	exit
@@ -71,11 +72,10 @@ done_testing() {
 
 # eventually SECONDS COMMAND...: until it succeeds, looked at every 50 ms
 eventually() {
-	tries=$(($1 * 20))
+	deadline=$(($(date +%s) + $1))
 	shift
 	until "$@"; do
-		tries=$((tries - 1))
-		[ "$tries" -gt 0 ] || return 1
+		[ "$(date +%s)" -lt "$deadline" ] || return 1
 		sleep 0.05
 	done
 }

@@ -135,4 +135,5 @@ for step in state pre-start prepare spawn idmap network setup start-host exec en
 	fi
 done
 
+rm -rf "$L" "$TMPDIR/rootfs" "$TMPDIR/err"
 done_testing
