@@ -83,6 +83,7 @@ eventually() {
 # Outside tests/run a directory of our own stands in.
 if [ -z "${TMPDIR:-}" ]; then
 	TMPDIR=$(mktemp -d /var/tmp/bv-test.XXXXXX)
+	chmod 755 "$TMPDIR"
 	export TMPDIR
 	trap 'rm -rf --one-file-system "$TMPDIR"' EXIT
 fi
