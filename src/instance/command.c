@@ -48,14 +48,18 @@ int bv_command_ask(const struct bv_rundir *rd, enum bv_command_op op, int arg, i
 	struct msghdr msg = {
 		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control),
 	};
-	if (send(s, &command, sizeof(command), MSG_NOSIGNAL) < 0 ||
-	    recvmsg(s, &msg, MSG_CMSG_CLOEXEC) != (ssize_t)sizeof(reply) || reply.magic != BV_COMMAND_MAGIC)
-		return bv_fail(err, EPROTO, "the monitor did not answer");
+	ssize_t n = send(s, &command, sizeof(command), MSG_NOSIGNAL);
+	while (n >= 0 && (n = recvmsg(s, &msg, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR)
+		n = 0;
 
 	*fd = -1;
-	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+	struct cmsghdr *cmsg = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
 	if (cmsg && cmsg->cmsg_level == SOL_SOCKET && cmsg->cmsg_type == SCM_RIGHTS)
 		memcpy(fd, CMSG_DATA(cmsg), sizeof(int));
+	if (n != (ssize_t)sizeof(reply) || reply.magic != BV_COMMAND_MAGIC) {
+		close_fd(fd);
+		return bv_fail(err, EPROTO, "the monitor did not answer");
+	}
 	*ret_arg = reply.arg;
 	if (reply.code < 0) {
 		close_fd(fd);

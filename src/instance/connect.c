@@ -73,6 +73,7 @@ int bv_instance_console(struct bv_instance *inst, const struct bv_console_option
 
 struct attach_terminal {
 	int in, out, log;
+	struct bv_error *err;
 };
 
 static int relay_attached(void *data, int master, int pidfd)
@@ -81,7 +82,7 @@ static int relay_attached(void *data, int master, int pidfd)
 	struct bv_relay relay = {
 		.in = t->in, .out = t->out, .peer = master, .watch = pidfd, .log = t->log,
 	};
-	return bv_terminal_relay(&relay, NULL);
+	return bv_terminal_relay(&relay, t->err);
 }
 
 static int parse_namespaces(const char *text, unsigned int *ret, struct bv_error *err)
@@ -158,7 +159,7 @@ int bv_instance_attach(struct bv_instance *inst, const struct bv_attach_options 
 {
 	struct bv_handle h;
 	struct bv_engine_attach how;
-	struct attach_terminal terminal = { .in = -1, .out = -1, .log = -1 };
+	struct attach_terminal terminal = { .in = -1, .out = -1, .log = -1, .err = err };
 
 	*exit_status = EXIT_FAILURE;
 	int r = bv_handle_open(&h, inst, err);
@@ -166,6 +167,14 @@ int bv_instance_attach(struct bv_instance *inst, const struct bv_attach_options 
 		bv_hint(err, "lxc-start -n %s", inst->name);
 	if (r < 0)
 		return r;
+	/* Without it nobody knows what the instance may not do. */
+	if (h.lost.code) {
+		if (err)
+			*err = h.lost;
+		r = -h.lost.code;
+		bv_handle_close(&h);
+		return r;
+	}
 	r = h.config->n_idmaps ? 0 : bv_instance_protect(options->argv, err);
 	if (r == 0)
 		r = fill_attach(&how, options, &terminal, err);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "instance/console.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,15 +18,20 @@
 #include "util/file.h"
 #include "util/str.h"
 
+static_assert((int)BV_FRAME_MAX <= (int)BV_CONSOLE_TYPED_MAX, "what a client sends fits");
+
+enum { DRAIN_READS = 64 };
+
 void bv_console_init(struct bv_console *c)
 {
 	*c = (struct bv_console){ .master = -1, .slave = -1, .log = -1, .client = -1, .in = -1, .out = -1,
-				  .mirror = -1 };
+				  .mirror = -1, .own_out = -1 };
 }
 
 static int open_log(struct bv_console *c, const char *path)
 {
-	c->log = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0640);
+	/* O_NONBLOCK: the monitor must not wait for the reader of a pipe. */
+	c->log = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0640);
 	struct stat st;
 	if (c->log < 0 || fstat(c->log, &st) < 0)
 		return -errno;
@@ -50,12 +55,30 @@ static int open_mirror(struct bv_console *c, const char *path)
 	return 0;
 }
 
+/*
+ * Held open, the slave keeps the master from being at its end between two users of the console. A hang-up inside
+ * (vhangup, as by a getty) takes it from all who have it; what is opened after that is good again.
+ */
+static int hold_slave(struct bv_console *c)
+{
+	close_fd(&c->slave);
+	c->slave = ioctl(c->master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	return c->slave < 0 ? -EIO : 0;
+}
+
+void bv_console_use_terminal(struct bv_console *c, int in, int out)
+{
+	c->in = in;
+	c->own_out = out >= 0 ? bv_terminal_own_output(out) : -1;
+	c->out = c->own_out >= 0 ? c->own_out : out;
+}
+
 int bv_console_open(struct bv_console *c, int master, const struct bv_config *cfg, struct bv_error *err)
 {
 	c->master = master;
 	if (master >= 0) {
 		fcntl(master, F_SETFL, O_RDWR | O_NONBLOCK);
-		c->slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+		hold_slave(c);
 	}
 	if (cfg->console_logfile && c->log < 0) {
 		int r = open_log(c, cfg->console_logfile);
@@ -107,8 +130,55 @@ static void keep(struct bv_console *c, const char *data, size_t len)
 		c->ring[c->ring_total++ % c->ring_size] = data[i];
 	if (c->log >= 0) {
 		limit_log(c, len);
-		if (c->log >= 0 && bv_write_all(c->log, data, len) == 0)
-			c->log_size += len;
+		/* What a full disk took of it counts as well. */
+		int r = c->log >= 0 ? bv_write_all(c->log, data, len) : -EBADF;
+		off_t end = r < 0 && c->log >= 0 ? lseek(c->log, 0, SEEK_END) : -1;
+		c->log_size = end >= 0 ? (uint64_t)end : c->log_size + len;
+	}
+}
+
+/* ---- output ---- */
+
+/* A terminal that is gone is not written to again; what it did not take is nobody's. */
+static void lose_terminal(struct bv_console *c)
+{
+	bv_buf_clear(&c->unseen);
+	close_fd(&c->own_out);
+	c->out = -1;
+}
+
+/* How much the terminal took. */
+static size_t write_terminal(struct bv_console *c, const char *data, size_t len)
+{
+	ssize_t n = write(c->out, data, len);
+	if (n >= 0)
+		return (size_t)n;
+	if (errno == EAGAIN || errno == EINTR)
+		return 0;
+	lose_terminal(c);
+	return len;
+}
+
+void bv_console_show(struct bv_console *c)
+{
+	size_t n = c->unseen.len ? write_terminal(c, c->unseen.p, c->unseen.len) : 0;
+	if (n >= c->unseen.len) {
+		bv_buf_clear(&c->unseen);
+		return;
+	}
+	c->unseen.len -= n;
+	memmove(c->unseen.p, c->unseen.p + n, c->unseen.len);
+}
+
+static void show(struct bv_console *c, const char *data, size_t len)
+{
+	if (c->mirror >= 0) {
+		if (write(c->mirror, data, len) < (ssize_t)len)
+			c->dropped += len;
+	} else if (c->out >= 0) {
+		size_t n = c->unseen.len ? 0 : write_terminal(c, data, len);
+		if (n < len)
+			bv_buf_add(&c->unseen, data + n, len - n);
 	}
 }
 
@@ -116,19 +186,14 @@ int bv_console_output(struct bv_console *c)
 {
 	char frame[BV_FRAME_MAX];
 	ssize_t n = read(c->master, frame + 1, sizeof(frame) - 1);
-	if (n < 0)
-		return errno == EAGAIN || errno == EINTR ? 0 : -EIO;
-	if (n == 0)
-		return -EIO;
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	if (n <= 0)
+		return hold_slave(c);
 
 	size_t len = (size_t)n;
 	keep(c, frame + 1, len);
-	if (c->mirror >= 0) {
-		if (write(c->mirror, frame + 1, len) < (ssize_t)len)
-			c->dropped += len;
-	} else if (c->out >= 0) {
-		bv_write_all(c->out, frame + 1, len);
-	}
+	show(c, frame + 1, len);
 	if (c->client >= 0) {
 		frame[0] = BV_FRAME_DATA;
 		if (send(c->client, frame, len + 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
@@ -139,8 +204,10 @@ int bv_console_output(struct bv_console *c)
 
 void bv_console_drain(struct bv_console *c)
 {
-	while (c->master >= 0 && bv_console_output(c) > 0)
+	/* More than a pty holds; with a shared pid namespace somebody may go on writing. */
+	for (int i = 0; i < DRAIN_READS && c->master >= 0 && bv_console_output(c) > 0; i++)
 		;
+	c->typed_len = 0;
 	close_fd(&c->slave);
 	close_fd(&c->master);
 }
@@ -148,6 +215,7 @@ void bv_console_drain(struct bv_console *c)
 void bv_console_close(struct bv_console *c)
 {
 	bv_console_drain(c);
+	lose_terminal(c);
 	close_fd(&c->log);
 	close_fd(&c->client);
 	close_fd(&c->mirror);
@@ -157,11 +225,28 @@ void bv_console_close(struct bv_console *c)
 	bv_console_init(c);
 }
 
-/* What the pty does not take at once is lost, as on a serial line that is not read. */
+/* ---- input ---- */
+
+void bv_console_type(struct bv_console *c)
+{
+	ssize_t n = c->typed_len ? write(c->master, c->typed + c->typed_start, c->typed_len) : 0;
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	/* A hang-up just now: what was typed before it is gone, as on any terminal. */
+	if (n < 0)
+		n = (ssize_t)c->typed_len;
+	c->typed_start += (size_t)n;
+	c->typed_len -= (size_t)n;
+}
+
 static void type(struct bv_console *c, const char *data, size_t len)
 {
-	if (c->master >= 0 && write(c->master, data, len) < 0)
-		c->dropped += len;
+	if (c->master < 0)
+		return;
+	c->typed_start = 0;
+	c->typed_len = len;
+	memcpy(c->typed, data, len);
+	bv_console_type(c);
 }
 
 int bv_console_client_input(struct bv_console *c)

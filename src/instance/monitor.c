@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
@@ -25,13 +26,19 @@
 #include "util/log.h"
 
 /* What an epoll event is about; clients are TAG_CLIENT + their place. */
-enum { TAG_INIT, TAG_SIGNALS, TAG_LISTENER, TAG_CONSOLE, TAG_TERMINAL, TAG_CLIENT };
+enum { TAG_INIT, TAG_SIGNALS, TAG_LISTENER, TAG_CONSOLE, TAG_TERMINAL, TAG_OUT, TAG_CLIENT };
 
 static int watch(struct bv_monitor *m, int fd, uint32_t tag)
 {
 	struct epoll_event e = { .events = EPOLLIN, .data.u32 = tag };
 	/* A regular file or /dev/null as the terminal cannot be polled, and has nothing to say. */
 	return epoll_ctl(m->epoll, EPOLL_CTL_ADD, fd, &e) < 0 && errno != EPERM ? -errno : 0;
+}
+
+static void change_watch(struct bv_monitor *m, int fd, uint32_t tag, uint32_t events)
+{
+	struct epoll_event e = { .events = events, .data.u32 = tag };
+	epoll_ctl(m->epoll, EPOLL_CTL_MOD, fd, &e);
 }
 
 static void unwatch(struct bv_monitor *m, int fd)
@@ -49,18 +56,39 @@ static void drop_client(struct bv_monitor *m, size_t i)
 	m->clients[i].tty = -1;
 }
 
+/* A free place; else that of somebody who has asked for nothing yet: such can only be more than the spare ones. */
+static size_t find_place(struct bv_monitor *m)
+{
+	size_t idle = BV_MONITOR_CLIENTS;
+	for (size_t i = 0; i < BV_MONITOR_CLIENTS; i++) {
+		if (m->clients[i].fd < 0)
+			return i;
+		if (m->clients[i].tty < 0)
+			idle = i;
+	}
+	if (idle < BV_MONITOR_CLIENTS)
+		drop_client(m, idle);
+	return idle;
+}
+
 static void accept_client(struct bv_monitor *m)
 {
 	autoclose int fd = bv_command_accept(m->listener);
-	for (size_t i = 0; fd >= 0 && i < BV_MONITOR_CLIENTS; i++) {
-		if (m->clients[i].fd >= 0)
-			continue;
-		if (watch(m, fd, (uint32_t)(TAG_CLIENT + i)) == 0) {
-			m->clients[i].tty = -1;
-			m->clients[i].fd = take_fd(&fd);
-		}
+	if (fd < 0)
 		return;
+	size_t i = find_place(m);
+	if (i < BV_MONITOR_CLIENTS && watch(m, fd, (uint32_t)(TAG_CLIENT + i)) == 0) {
+		m->clients[i].tty = -1;
+		m->clients[i].fd = take_fd(&fd);
 	}
+}
+
+/* With the run its ttys end, and so must who is connected to them; the console goes on over a reboot. */
+static void drop_tty_clients(struct bv_monitor *m)
+{
+	for (size_t i = 0; i < BV_MONITOR_CLIENTS; i++)
+		if (m->clients[i].fd >= 0 && m->clients[i].tty > 0)
+			drop_client(m, i);
 }
 
 static bool tty_is_taken(const struct bv_monitor *m, int tty)
@@ -86,16 +114,25 @@ static int pick_tty(const struct bv_monitor *m, int wanted)
 	return tty_is_taken(m, wanted) ? -EBUSY : wanted;
 }
 
-static void serve_client(struct bv_monitor *m, size_t i)
+static void serve_console_client(struct bv_monitor *m, size_t i, uint32_t events)
+{
+	if (m->console.typed_len == 0 ? bv_console_client_input(&m->console) < 0 : events & (EPOLLHUP | EPOLLERR))
+		drop_client(m, i);
+}
+
+static void serve_client(struct bv_monitor *m, size_t i, uint32_t events)
 {
 	int fd = m->clients[i].fd;
 	if (m->clients[i].tty == 0) {
-		if (bv_console_client_input(&m->console) < 0)
-			drop_client(m, i);
+		serve_console_client(m, i, events);
 		return;
 	}
 	struct bv_command command;
-	if (m->clients[i].tty > 0 || bv_command_receive(fd, &command) < 0 || command.op != BV_COMMAND_CONSOLE) {
+	int r = bv_command_receive(fd, &command);
+	/* The event was for somebody who had this place before. */
+	if (r == -EAGAIN || r == -EINTR)
+		return;
+	if (m->clients[i].tty > 0 || r < 0 || command.op != BV_COMMAND_CONSOLE) {
 		/* A tty's client holds the master itself: here it can only hang up. */
 		drop_client(m, i);
 		return;
@@ -114,7 +151,8 @@ static void serve_client(struct bv_monitor *m, size_t i)
 
 static int open_signals(struct bv_monitor *m, sigset_t *old, struct bv_error *err)
 {
-	static const int ours[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGPWR, SIGWINCH };
+	static const int ours[] = { SIGTERM, SIGINT, SIGHUP,   SIGQUIT, SIGUSR1,
+				    SIGUSR2, SIGPWR, SIGWINCH, SIGCONT, SIGPIPE };
 	sigset_t set;
 	sigemptyset(&set);
 	for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
@@ -124,19 +162,35 @@ static int open_signals(struct bv_monitor *m, sigset_t *old, struct bv_error *er
 	return m->signals < 0 ? bv_fail_errno(err, "cannot make a signalfd") : 0;
 }
 
+static void copy_size(const struct bv_monitor *m)
+{
+	int from = isatty(m->console.in) ? m->console.in : m->console.out;
+	if (from >= 0 && m->console.master >= 0)
+		bv_terminal_copy_size(from, m->console.master);
+}
+
 static void pass_signal(struct bv_monitor *m)
 {
 	struct signalfd_siginfo info;
 	if (read(m->signals, &info, sizeof(info)) != (ssize_t)sizeof(info))
 		return;
-	if (info.ssi_signo == SIGWINCH) {
-		if (m->console.in >= 0 && m->console.master >= 0)
-			bv_terminal_copy_size(m->console.in, m->console.master);
-		return;
+	switch (info.ssi_signo) {
+	case SIGPIPE: /* blocked, it is the EPIPE of a write */
+		break;
+	case SIGCONT: /* whoever stopped us has set the terminal as it likes */
+		if (m->raw)
+			bv_terminal_raw(m->console.in, NULL);
+		__attribute__((fallthrough));
+	case SIGWINCH:
+		copy_size(m);
+		break;
+	case SIGHUP:
+		/* The terminal of a foreground start went away: that is no wish for a reboot, which SIGHUP would be. */
+		bv_pidfd_send_signal(m->run.pidfd, SIGTERM);
+		break;
+	default:
+		bv_pidfd_send_signal(m->run.pidfd, (int)info.ssi_signo);
 	}
-	/* The terminal of a foreground start went away: that is no wish for a reboot, which SIGHUP would be. */
-	int sig = info.ssi_signo == SIGHUP ? SIGTERM : (int)info.ssi_signo;
-	bv_pidfd_send_signal(m->run.pidfd, sig);
 }
 
 /* ---- the loop ---- */
@@ -151,17 +205,52 @@ static void handle(struct bv_monitor *m, uint32_t tag, uint32_t events)
 		accept_client(m);
 		break;
 	case TAG_CONSOLE:
-		if (bv_console_output(&m->console) < 0 || (events & (EPOLLHUP | EPOLLERR)))
+		if (events & EPOLLOUT)
+			bv_console_type(&m->console);
+		if ((events & ~(uint32_t)EPOLLOUT) && bv_console_output(&m->console) < 0)
 			unwatch(m, m->console.master);
 		break;
 	case TAG_TERMINAL:
-		if (bv_console_terminal_input(&m->console) == 0)
+		if (m->console.typed_len == 0 ? bv_console_terminal_input(&m->console) == 0
+					      : events & (EPOLLHUP | EPOLLERR))
 			unwatch(m, m->console.in);
+		break;
+	case TAG_OUT:
+		bv_console_show(&m->console);
 		break;
 	default:
 		if (tag - TAG_CLIENT < BV_MONITOR_CLIENTS && m->clients[tag - TAG_CLIENT].fd >= 0)
-			serve_client(m, tag - TAG_CLIENT);
+			serve_client(m, tag - TAG_CLIENT, events);
 	}
+}
+
+/* Neither side of the console is read from while the other one has to catch up; a hang-up is told all the same. */
+static void follow_flow(struct bv_monitor *m)
+{
+	const struct bv_console *c = &m->console;
+	bool unseen = c->unseen.len > 0, typing = c->typed_len > 0;
+
+	if (unseen != (m->watched_out >= 0)) {
+		struct epoll_event e = { .events = EPOLLOUT, .data.u32 = TAG_OUT };
+		if (unseen && epoll_ctl(m->epoll, EPOLL_CTL_ADD, c->out, &e) == 0) {
+			m->watched_out = c->out;
+		} else if (!unseen) {
+			unwatch(m, m->watched_out);
+			m->watched_out = -1;
+		}
+	}
+	uint32_t events = (unseen ? 0 : (uint32_t)EPOLLIN) | (typing ? (uint32_t)EPOLLOUT : 0);
+	if (events != m->console_events)
+		change_watch(m, c->master, TAG_CONSOLE, events);
+	m->console_events = events;
+	if (typing == m->typing)
+		return;
+	m->typing = typing;
+	events = typing ? 0 : (uint32_t)EPOLLIN;
+	change_watch(m, c->in, TAG_TERMINAL, events);
+	for (size_t i = 0; i < BV_MONITOR_CLIENTS; i++)
+		if (m->clients[i].fd >= 0 && m->clients[i].fd == c->client)
+			change_watch(m, c->client, (uint32_t)(TAG_CLIENT + i), events);
 }
 
 /* Until init has ended; its wait status. */
@@ -169,6 +258,7 @@ static int loop(struct bv_monitor *m)
 {
 	for (;;) {
 		struct epoll_event events[8];
+		follow_flow(m);
 		int n = epoll_wait(m->epoll, events, ARRAY_SIZE(events), -1);
 		bool ended = false;
 		for (int i = 0; i < n; i++) {
@@ -191,6 +281,8 @@ static int begin_watching(struct bv_monitor *m, struct bv_error *err)
 	int r = watch(m, m->run.pidfd, TAG_INIT);
 	if (r == 0 && m->console.master >= 0)
 		r = watch(m, m->console.master, TAG_CONSOLE);
+	m->console_events = EPOLLIN;
+	copy_size(m);
 	if (r < 0) {
 		errno = -r;
 		return bv_fail_errno(err, "cannot watch the instance");
@@ -217,29 +309,52 @@ static int open_loop(struct bv_monitor *m, struct bv_error *err)
 }
 
 /* The terminal that the console's input comes from: raw, and as large as the console. */
-static int take_terminal(struct bv_monitor *m, struct termios *saved)
+static void take_terminal(struct bv_monitor *m)
 {
-	bv_terminal_copy_size(m->console.in, m->console.master);
-	watch(m, m->console.in, TAG_TERMINAL);
-	return bv_terminal_raw(m->console.in, saved);
+	if (m->console.in >= 0) {
+		watch(m, m->console.in, TAG_TERMINAL);
+		m->raw = bv_terminal_raw(m->console.in, &m->saved) > 0;
+	}
+	copy_size(m);
 }
 
 /*
- * In the foreground the caller's terminal is the console's peer, unless lxc.console.path names another. lxc-execute gives its command what is not a terminal
- * as it is (child.c), and so the monitor must keep its hands off that.
+ * In the foreground the caller's terminal is the console's peer, unless lxc.console.path names another. lxc-execute
+ * gives its command what is not a terminal as it is (child.c), and so the monitor must keep its hands off that.
  */
-static int open_terminal(struct bv_monitor *m, struct termios *saved)
+static void open_terminal(struct bv_monitor *m)
 {
-	if (m->console.mirror >= 0)
-		return m->console.in >= 0 ? take_terminal(m, saved) : 0;
-	if (!m->foreground || m->console.master < 0)
-		return 0;
-	if (!m->execute || isatty(STDOUT_FILENO) || isatty(STDERR_FILENO))
-		m->console.out = isatty(STDOUT_FILENO) || !m->execute ? STDOUT_FILENO : STDERR_FILENO;
-	if (m->execute && !isatty(STDIN_FILENO))
-		return 0;
-	m->console.in = STDIN_FILENO;
-	return take_terminal(m, saved);
+	if (m->console.master < 0)
+		return;
+	if (m->foreground && m->console.mirror < 0) {
+		int in = !m->execute || isatty(STDIN_FILENO) ? STDIN_FILENO : -1;
+		int out = !m->execute || isatty(STDOUT_FILENO) ? STDOUT_FILENO
+			  : isatty(STDERR_FILENO)	       ? STDERR_FILENO
+							       : -1;
+		bv_console_use_terminal(&m->console, in, out);
+	}
+	take_terminal(m);
+}
+
+/* What a slow terminal has not shown at the end, it shows now, unless we are told to go. */
+static void close_terminal(struct bv_monitor *m)
+{
+	struct pollfd p[] = { { .events = POLLOUT }, { .fd = m->signals, .events = POLLIN } };
+	struct signalfd_siginfo info = { 0 };
+	while (m->console.unseen.len && info.ssi_signo != SIGTERM && info.ssi_signo != SIGINT &&
+	       info.ssi_signo != SIGHUP && info.ssi_signo != SIGQUIT) {
+		p[0].fd = m->console.out;
+		if (poll(p, ARRAY_SIZE(p), -1) < 0 && errno != EINTR)
+			break;
+		if (p[1].revents && read(m->signals, &info, sizeof(info)) < 0)
+			break;
+		bv_console_show(&m->console);
+	}
+	if (m->raw)
+		bv_terminal_restore(m->console.in, &m->saved);
+	/* The EPIPE of a last write must not be ours. */
+	while (read(m->signals, &info, sizeof(info)) > 0)
+		;
 }
 
 /* ---- before and after ---- */
@@ -329,7 +444,11 @@ static int finish(struct bv_monitor *m, const char *target, bool keep, struct bv
 	if (cfg && bv_config_load(cfg, m->rd.fd, "config", NULL) == 0)
 		add_ns_args(m, cfg->hook_version, &ns_args);
 	struct bv_finish how = {
-		.lxcpath = m->lxcpath, .name = m->name, .target = target, .ns_args = &ns_args, .keep = keep,
+		.lxcpath = m->lxcpath,
+		.name = m->name,
+		.target = target,
+		.ns_args = &ns_args,
+		.keep = keep,
 	};
 	int r = bv_finish_run(&m->rd, &m->state, &how, err);
 	for (int i = 0; i < BV_NS_COUNT; i++)
@@ -368,6 +487,7 @@ static int watch_runs(struct bv_monitor *m, struct bv_error *err)
 	for (;;) {
 		int status = loop(m);
 		enum bv_ending ending = m->engine->ending(status);
+		drop_tty_clients(m);
 		bv_console_drain(&m->console);
 		m->engine->release(&m->run);
 		remember(m, err);
@@ -390,8 +510,6 @@ static int watch_runs(struct bv_monitor *m, struct bv_error *err)
 int bv_monitor_run(struct bv_monitor *m, int *wait_status, struct bv_error *err)
 {
 	sigset_t old_mask;
-	struct termios saved;
-	int raw = 0;
 	*wait_status = 0;
 	m->state.monitor_pid = getpid();
 
@@ -410,18 +528,17 @@ int bv_monitor_run(struct bv_monitor *m, int *wait_status, struct bv_error *err)
 		close_fd(&m->lock);
 		report(m, err);
 	} else {
-		raw = open_terminal(m, &saved);
+		open_terminal(m);
 		if (!m->foreground)
 			detach_stdio();
 		report(m, NULL);
 		shrink(m);
 		*wait_status = watch_runs(m, err);
-		if (raw > 0)
-			bv_terminal_restore(m->console.in, &saved);
 		if (m->pidfile)
 			unlink(m->pidfile);
 		bv_finish_rundir(&m->rd, &m->state, false, NULL);
 		close_fd(&m->lock);
+		close_terminal(m);
 	}
 	bv_console_close(&m->console);
 	close_fd(&m->listener);

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
+#include <termios.h>
 
 #include "cgroup/cgroup.h"
 #include "engine/engine.h"
@@ -15,7 +17,8 @@
  * the lock, the pidfd of init, the masters of console and ttys, and a listening socket in one epoll loop. Once the
  * instance runs the configuration is dropped: at the end, or at a reboot, it is read again from the run directory.
  */
-enum { BV_MONITOR_CLIENTS = 32 };
+/* The console and every tty can have its client at once; some more may be about to ask. */
+enum { BV_MONITOR_CLIENTS = BV_TTYS_MAX + 1 + 7 };
 
 struct bv_monitor {
 	const char *lxcpath, *name, *config_file; /* borrowed, for the life of the process */
@@ -32,6 +35,11 @@ struct bv_monitor {
 	const char *pidfile;          /* borrowed, NULL */
 	int report;                   /* socket to lxc-start, which waits; -1 in the foreground */
 	struct bv_console console;
+	bool raw;                     /* console.in is a terminal, and was as `saved` */
+	struct termios saved;
+	int watched_out;              /* the terminal's output, while it has to catch up; -1 */
+	uint32_t console_events;      /* what the console's master is watched for */
+	bool typing;                  /* the console's input waits for the pty */
 	int ns_fds[BV_NS_COUNT];      /* pinned for a stop hook, else -1 */
 	int epoll, listener, signals;
 	struct {

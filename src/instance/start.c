@@ -137,12 +137,9 @@ static int step_running(void *ctx, struct bv_error *err)
 }
 
 static const struct bv_step steps[] = {
-	{ "state", step_state, undo_state },
-	{ "pre-start", step_pre_start, NULL },
-	{ "engine", step_engine, undo_engine },
-	{ "facts", step_facts, undo_facts },
-	{ "namespaces", step_pin_namespaces, NULL },
-	{ "pidfile", step_pidfile, NULL },
+	{ "state", step_state, undo_state },	     { "pre-start", step_pre_start, NULL },
+	{ "engine", step_engine, undo_engine },	     { "facts", step_facts, undo_facts },
+	{ "namespaces", step_pin_namespaces, NULL }, { "pidfile", step_pidfile, NULL },
 	{ "running", step_running, NULL },
 };
 
@@ -453,6 +450,7 @@ int bv_instance_start(struct bv_instance *inst, const struct bv_start_options *o
 		.epoll = -1,
 		.listener = -1,
 		.signals = -1,
+		.watched_out = -1,
 	};
 	bv_console_init(&m.console);
 	for (int i = 0; i < BV_NS_COUNT; i++)

@@ -26,7 +26,7 @@
 #include "util/str.h"
 
 #ifndef PR_SCHED_CORE
-#define PR_SCHED_CORE 62
+#define PR_SCHED_CORE	     62
 #define PR_SCHED_CORE_CREATE 1
 #endif
 
@@ -64,7 +64,10 @@ static int await(struct child *ch, char token, struct bv_error *err)
 	} control;
 	struct iovec iov = { .iov_base = &got, .iov_len = sizeof(got) };
 	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control),
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
 	};
 
 	ssize_t n;
@@ -300,7 +303,8 @@ static int step_sysctls(void *ctx, struct bv_error *err)
 		int r = strstr(path, "//") ? -EINVAL : bv_write_small(proc, path, keys->v[i].value);
 		if (r < 0) {
 			errno = -r;
-			return bv_fail_errno(err, "cannot set lxc.sysctl.%s to \"%s\"", keys->v[i].name, keys->v[i].value);
+			return bv_fail_errno(err, "cannot set lxc.sysctl.%s to \"%s\"", keys->v[i].name,
+					     keys->v[i].value);
 		}
 	}
 	return 0;
@@ -330,6 +334,14 @@ static int step_session(void *ctx, struct bv_error *err)
 		return bv_fail_errno(err, "cannot make the console the controlling terminal");
 	if (fd < 0)
 		fd = null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	/* The caller's terminal is the console's peer: init finds its size from the start. */
+	struct winsize size;
+	for (int i = 0; ch->run->foreground && i <= STDERR_FILENO; i++) {
+		if (ioctl(i, TIOCGWINSZ, &size) == 0) {
+			ioctl(fd, TIOCSWINSZ, &size);
+			break;
+		}
+	}
 	bool keep = ch->run->execute && ch->run->foreground;
 	for (int i = 0; i <= STDERR_FILENO && fd >= 0; i++) {
 		if (keep && !isatty(i))

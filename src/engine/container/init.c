@@ -76,7 +76,8 @@ void bv_container_init(const struct bv_run *run, char *const *argv, char *const 
 		if (sig == SIGTERM || sig == SIGPWR) {
 			kill(-1, SIGTERM);
 			deadline = deadline ? deadline : bv_now_ms() + TERM_GRACE_MS;
-		} else if (sig > 0 && sig != SIGCHLD) {
+		} else if (sig > 0 && sig != SIGCHLD && (info.si_code != SI_KERNEL || sig == SIGHUP)) {
+			/* What the terminal sends, the command has got itself: it is of our process group. A hang-up is ours. */
 			kill(command, sig);
 		}
 		if (deadline && bv_now_ms() >= deadline)
