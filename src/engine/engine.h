@@ -87,7 +87,7 @@ struct bv_engine {
 	const struct bv_step *steps;
 	size_t n_steps;
 
-	/* Ask init to halt or to reboot (lxc.signal.*), or end it (kill). Works from facts alone: pid, pidfd, config. */
+	/* Ask init to halt or to reboot (lxc.signal.*), or end it (kill). Works from pid, pidfd and config alone. */
 	int (*halt)(struct bv_run *run, struct bv_error *err);
 	int (*reboot)(struct bv_run *run, struct bv_error *err);
 	int (*kill)(struct bv_run *run, struct bv_error *err);

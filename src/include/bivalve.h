@@ -186,8 +186,8 @@ struct bv_create_options {
 	char *const *template_args;  /* NULL-terminated or NULL */
 	bool quiet;
 	/*
-	 * Progress, one line a call; `fraction` 0..1, below 0 when unknown, BV_PROGRESS_KEEP for a line that the user is
-	 * to have in front of them at the end. May be NULL.
+	 * Progress, one line a call; `fraction` 0..1, below 0 when unknown, BV_PROGRESS_KEEP for a line that the user
+	 * is to have in front of them at the end. May be NULL.
 	 */
 	void (*progress)(void *data, double fraction, const char *text);
 	void *data;
@@ -256,7 +256,8 @@ int bv_check_host(struct bv_check **ret, size_t *n, struct bv_error *err);
  * is ERROR and above unless `quiet`. What the user did not give (`file` NULL, `level` -1) is taken from lxc.log.* when
  * an instance is started, and is no file and ERROR else. `file` "none": no file at all.
  */
-int bv_log_open(const char *program, const char *instance, const char *file, int level, bool quiet, struct bv_error *err);
+int bv_log_open(const char *program, const char *instance, const char *file, int level, bool quiet,
+		struct bv_error *err);
 
 /* The version, "0.1.0". */
 const char *bv_version(void);

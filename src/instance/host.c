@@ -82,7 +82,8 @@ static bool has_controller(const struct bv_cgroup_hierarchy *h, size_t n, const 
 {
 	for (size_t i = 0; i < n; i++) {
 		autoclean(bv_strv_clear) struct bv_strv names = { 0 };
-		if (h[i].controllers && bv_strv_split(&names, h[i].controllers, ", ") == 0 && bv_strv_has(&names, name)) {
+		if (h[i].controllers && bv_strv_split(&names, h[i].controllers, ", ") == 0 &&
+		    bv_strv_has(&names, name)) {
 			*where = h[i].mountpoint;
 			return true;
 		}
@@ -115,7 +116,11 @@ static void check_cgroups(struct report *r)
 		unified = h[i].v2 ? h[i].mountpoint : unified;
 	}
 	struct bv_check *c = add(r, "Control groups", "Cgroups", n ? 1 : -1);
-	snprintf(c->detail, sizeof(c->detail), "%s", !n ? "none is mounted" : !v1 ? "v2" : !v2 ? "v1" : "hybrid: v1 and v2");
+	snprintf(c->detail, sizeof(c->detail), "%s",
+		 !n    ? "none is mounted"
+		 : !v1 ? "v2"
+		 : !v2 ? "v1"
+		       : "hybrid: v1 and v2");
 	c = add(r, "Control groups", "Cgroup v2 hierarchy", v2 > 0);
 	snprintf(c->detail, sizeof(c->detail), "%s", unified ? unified : "");
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
@@ -129,8 +134,8 @@ static void check_cgroups(struct report *r)
 static void check_links(struct report *r)
 {
 	static const char *const kinds[] = { "veth", "bridge", "macvlan", "ipvlan", "vlan", "tun" };
-	static const char *const titles[] = { "Veth pair device", "Bridge",     "Macvlan",
-					      "Ipvlan",           "Vlan",       "Tun/tap device" };
+	static const char *const titles[] = { "Veth pair device", "Bridge", "Macvlan",
+					      "Ipvlan",		  "Vlan",   "Tun/tap device" };
 	bool there[ARRAY_SIZE(kinds)] = { 0 };
 	int p = bv_net_probe_kinds(kinds, there, ARRAY_SIZE(kinds));
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {

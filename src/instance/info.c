@@ -66,8 +66,7 @@ static void collect_stats(const struct bv_run_state *st, struct bv_info *ret)
 {
 	autoclean(bv_cgroup_freep) struct bv_cgroup *cg = NULL;
 	struct bv_cgroup_stats stats;
-	if (!st->cgroup || bv_cgroup_open(&cg, st->cgroup, NULL) < 0 ||
-	    bv_cgroup_stats(cg, BV_STATS_ALL, &stats) < 0)
+	if (!st->cgroup || bv_cgroup_open(&cg, st->cgroup, NULL) < 0 || bv_cgroup_stats(cg, BV_STATS_ALL, &stats) < 0)
 		return;
 	ret->cpu_ns = stats.cpu_ns;
 	ret->blkio_bytes = stats.blkio_total;

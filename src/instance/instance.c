@@ -18,7 +18,7 @@ enum { NAME_MAX_LENGTH = 64 };
 
 static const char *const state_names[] = {
 	[BV_STOPPED] = "STOPPED",   [BV_STARTING] = "STARTING", [BV_RUNNING] = "RUNNING", [BV_STOPPING] = "STOPPING",
-	[BV_ABORTING] = "ABORTING", [BV_FREEZING] = "FREEZING", [BV_FROZEN] = "FROZEN",   [BV_THAWED] = "THAWED",
+	[BV_ABORTING] = "ABORTING", [BV_FREEZING] = "FREEZING", [BV_FROZEN] = "FROZEN",	  [BV_THAWED] = "THAWED",
 };
 
 const char *bv_state_name(enum bv_state state)
@@ -70,7 +70,8 @@ int bv_instance_open(struct bv_instance **ret, const char *lxcpath, const char *
 {
 	if (!bv_name_valid(name)) {
 		bv_fail(err, EINVAL, "\"%.80s\" is not a valid name for an instance", name);
-		return bv_hint(err, "use 1 to 64 of letters, digits, '_', '+', '.', '-', beginning with none of '.' and '-'");
+		return bv_hint(
+			err, "use 1 to 64 of letters, digits, '_', '+', '.', '-', beginning with none of '.' and '-'");
 	}
 
 	autoclean(bv_instance_freep) struct bv_instance *inst = calloc(1, sizeof(*inst));

@@ -26,7 +26,7 @@ int bv_default_lxcpath(char **ret, struct bv_error *err);
 /* LXCPATH/NAME/FILE, malloc'ed; NULL when out of memory. FILE NULL: the directory. */
 char *bv_instance_path(const struct bv_instance *inst, const char *file);
 
-/* Load the own config unless one is loaded. -ENOENT: the instance does not exist; the hint says lxc-create or lxc-ls. */
+/* Load the own config unless one is loaded. -ENOENT: there is no such instance; the hint says lxc-create or lxc-ls. */
 int bv_instance_need_config(struct bv_instance *inst, struct bv_error *err);
 
 /*

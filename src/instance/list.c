@@ -29,7 +29,7 @@ struct listing {
 	regex_t filter;
 	bool has_filter;
 	struct bv_strv groups;
-	struct bv_strv names;   /* sorted */
+	struct bv_strv names;	/* sorted */
 	struct bv_strv running; /* have a run directory; sorted */
 	struct bv_info_source source;
 	struct bv_list_entry *entries;
@@ -78,8 +78,8 @@ static int read_names(const char *path, struct bv_strv *names, struct bv_error *
 		return errno == ENOENT || errno == ENOTDIR ? 0 : bv_fail_errno(err, "cannot read %s", path);
 	struct dirent *e;
 	while ((e = readdir(dir)))
-		if ((e->d_type == DT_DIR || e->d_type == DT_LNK || e->d_type == DT_UNKNOWN) && bv_name_valid(e->d_name) &&
-		    bv_strv_add(names, e->d_name) < 0)
+		if ((e->d_type == DT_DIR || e->d_type == DT_LNK || e->d_type == DT_UNKNOWN) &&
+		    bv_name_valid(e->d_name) && bv_strv_add(names, e->d_name) < 0)
 			return bv_fail(err, ENOMEM, "out of memory");
 	sort(names);
 	return 0;
@@ -221,7 +221,8 @@ static void list_below(struct listing *l, const char *parent, int root, int dept
 		entry->nesting = depth;
 		entry->defined = true;
 		entry->info.state = state;
-		autoclose int below = depth < l->options->nesting ? bv_rootat_open(root, rootfs, O_PATH | O_DIRECTORY, 0) : -1;
+		autoclose int below =
+			depth < l->options->nesting ? bv_rootat_open(root, rootfs, O_PATH | O_DIRECTORY, 0) : -1;
 		if (below >= 0)
 			list_below(l, name, below, depth + 1);
 	}

@@ -20,7 +20,7 @@ int bv_rootat_open(int root, const char *path, int flags, mode_t mode);
 /* As above with RESOLVE_NO_SYMLINKS: any link on the way is -ELOOP. For /dev and for mount targets. */
 int bv_rootat_open_nolinks(int root, const char *path, int flags, mode_t mode);
 
-/* mkdir -p below the root, step by step by fd; existing links are followed inside the root. fd (O_PATH) of the directory. */
+/* mkdir -p below the root, step by step by fd; existing links are followed inside it. O_PATH fd of the directory. */
 int bv_rootat_mkdir_p(int root, const char *path, mode_t mode);
 
 /* An empty file, its parents made (0755); an existing non-directory is fine. O_PATH fd. */

@@ -26,7 +26,8 @@ struct bv_storage_ops {
 	/* 1 when `path` (without type prefix) looks like this type's. */
 	int (*detect)(const char *path);
 	/* Make empty storage for LXCPATH/NAME at creation; *ret_path is the lxc.rootfs.path to store, malloc'ed. */
-	int (*create)(const char *instance_dir, const struct bv_storage_spec *spec, char **ret_path, struct bv_error *err);
+	int (*create)(const char *instance_dir, const struct bv_storage_spec *spec, char **ret_path,
+		      struct bv_error *err);
 	/*
 	 * Make the rootfs available in the mount namespace of the caller as a detached mount; returns its fd (the top
 	 * directory). Nothing is left on the host when the namespace and the fd go (loop devices with autoclear).

@@ -40,7 +40,7 @@ bool bv_mount_detaches(void);
 int bv_mount_new(const char *fstype, const char *source, const char *options, uint64_t attributes, char *message,
 		 size_t message_size);
 
-/* A copy of what is mounted at `path` (may be "": dirfd itself), detached; with all mounts below it when `recursive`. */
+/* A detached copy of what is mounted at `path` ("": dirfd itself), with all mounts below it when `recursive`. */
 int bv_mount_clone(int dirfd, const char *path, bool recursive);
 
 /* Put the mount on `path` below `target`, or on `target` itself with "". The last component is not followed. */

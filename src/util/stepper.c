@@ -23,7 +23,8 @@ int bv_steps_run(const char *module, const struct bv_step *steps, size_t n, void
 		long begin = bv_log_enabled(BV_LOG_TRACE) ? now_us() : 0;
 		int r = steps[i].run(ctx, err);
 		if (begin)
-			bv_trace(module, "step %s: %s, %ld us", steps[i].name, r < 0 ? "failed" : "done", now_us() - begin);
+			bv_trace(module, "step %s: %s, %ld us", steps[i].name, r < 0 ? "failed" : "done",
+				 now_us() - begin);
 
 		bool injected = r >= 0 && fault && bv_streq(fault, steps[i].name);
 		if (r >= 0 && !injected)

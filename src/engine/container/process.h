@@ -52,8 +52,8 @@ struct bv_process_limits {
 	const char *label;		  /* LSM label, NULL none */
 	int proc_fd;			  /* of the host's /proc, wanted with a label */
 	const struct bv_seccomp *seccomp; /* NULL none */
-	int death_signal;		  /* sent when the parent ends, 0 none; a change of the user would clear it */
-	int *notify_fd;			  /* gets the listener of a notify policy; NULL: such calls fail with ENOSYS */
+	int death_signal;                 /* sent when the parent ends, 0 none; a change of the user would clear it */
+	int *notify_fd;                   /* gets the listener of a notify policy; NULL: such calls get ENOSYS */
 };
 int bv_process_restrict(const struct bv_process_limits *limits, struct bv_error *err);
 

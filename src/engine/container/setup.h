@@ -29,7 +29,7 @@ struct bv_setup {
 	unsigned int n_ttys;
 	int console_slave;   /* the slave by TIOCGPTPEER: init's stdin, stdout, stderr; -1 */
 	char container_ttys[BV_TTYS_MAX * 8]; /* value of $container_ttys: "pts/1 pts/2" */
-	/* From bv_setup_mapped_entries, by entry in their order; borrowed. NULL: idmap= of an entry is done in place. */
+	/* From bv_setup_mapped_entries, in the entries' order; borrowed. NULL: idmap= of an entry is done in place. */
 	const int *mapped_entries;
 	size_t n_mapped_entries;
 	/* Kept from one part to the next; bv_setup_rootfs sets them. */
@@ -50,15 +50,15 @@ int bv_setup_rootfs(struct bv_setup *s, struct bv_error *err);
 
 /*
  * In the monitor, for a config with id maps: the rootfs as a detached mount, to be handed to the child as `root` before
- * bv_setup_rootfs. Its ids are mapped by `userns_fd` if lxc.rootfs.options says so or its top belongs to the host's root.
- * fd, or -ENOENT: the child does it by itself (no rootfs, a pre-mount hook, an unprivileged user).
+ * bv_setup_rootfs. Its ids are mapped by `userns_fd` if lxc.rootfs.options says so or its top belongs to the host's
+ * root. fd, or -ENOENT: the child does it by itself (no rootfs, a pre-mount hook, an unprivileged user).
  */
 int bv_setup_mapped_rootfs(const struct bv_config *cfg, int userns_fd, struct bv_error *err);
 
 /*
  * The same for mount entries with idmap=: one detached mount each, -1 for an optional one that failed. Made
- * before the clone or sent to the child; `userns_fd` may be -1, then a user namespace is made when one is needed. *ret is
- * malloc'ed. Their number, 0 for most configs (then *ret is NULL and nothing was opened), or -errno.
+ * before the clone or sent to the child; `userns_fd` may be -1, then a user namespace is made when one is needed. *ret
+ * is malloc'ed. Their number, 0 for most configs (then *ret is NULL and nothing was opened), or -errno.
  */
 int bv_setup_mapped_entries(const struct bv_config *cfg, int userns_fd, int **ret, struct bv_error *err);
 
@@ -87,7 +87,8 @@ int bv_setup_ptys(struct bv_setup *s, struct bv_error *err);
 /* ---- fstab.c: one line of fstab as LXC extends it ---- */
 
 struct bv_mount_line {
-	char *source, *target, *type, *data;  /* owned; \040 and friends decoded; data: what the file system gets, or "" */
+	/* Owned; \040 and friends decoded; `data` is what the file system gets, or "". */
+	char *source, *target, *type, *data;
 	struct bv_mount_flags flags;
 	bool bind, recursive, remount, move, optional, relative, create_dir, create_file;
 	char *idmap;                          /* "container" or a path, NULL */
