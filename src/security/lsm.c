@@ -15,8 +15,6 @@
 #include "util/log.h"
 #include "util/str.h"
 
-#define APPARMOR_DEFAULT_PROFILE "lxc-container-default-cgns"
-
 enum bv_lsm bv_lsm_host(void)
 {
 	static int known = -1;
@@ -55,10 +53,24 @@ static void warn_unused(const struct bv_lsm_facts *facts, const struct bv_config
 			cfg->selinux_context_keyring);
 }
 
+/* lxc.apparmor.profile; unset: what LXC has for that where it is there, the next best where it is not. */
+static const char *effective_profile(const struct bv_lsm_facts *facts, const struct bv_config *cfg)
+{
+	if (cfg->apparmor_profile)
+		return cfg->apparmor_profile;
+	if (facts->has_default)
+		return BV_APPARMOR_DEFAULT;
+	if (facts->has_parser)
+		return "generated";
+	bv_warn("security", "AppArmor has no profile for the instance: neither " BV_APPARMOR_DEFAULT
+			    " nor apparmor_parser is there");
+	return "unchanged";
+}
+
 static int decide_apparmor(const struct bv_lsm_facts *facts, const struct bv_config *cfg, const char *name,
 			   const char *lxcpath, char **ret, bool *generate, struct bv_error *err)
 {
-	const char *profile = cfg->apparmor_profile ? cfg->apparmor_profile : APPARMOR_DEFAULT_PROFILE;
+	const char *profile = effective_profile(facts, cfg);
 	if (is_word(profile, "unchanged"))
 		return 0;
 	if (is_word(profile, "unconfined")) {
@@ -118,7 +130,11 @@ int bv_lsm_prepare(const struct bv_config *cfg, const char *name, const char *lx
 
 void bv_lsm_release(const struct bv_config *cfg, const char *name, const char *lxcpath)
 {
-	if (is_word(cfg->apparmor_profile, "generated") && bv_lsm_host() == BV_LSM_APPARMOR)
+	if (bv_lsm_host() != BV_LSM_APPARMOR)
+		return;
+	struct bv_lsm_facts facts = { .lsm = BV_LSM_APPARMOR };
+	bv_apparmor_facts(&facts);
+	if (is_word(effective_profile(&facts, cfg), "generated"))
 		bv_apparmor_unload(cfg, name, lxcpath);
 }
 

@@ -190,6 +190,10 @@ void bv_apparmor_facts(struct bv_lsm_facts *facts)
 	facts->stacking = feature("domain/stack", "yes");
 	ssize_t n = bv_read_small(AT_FDCWD, "/proc/self/attr/current", own, sizeof(own));
 	facts->unconfined = n <= 0 || bv_streq(own, "unconfined");
+	autofree char *loaded = NULL;
+	facts->has_default = bv_read_file(AT_FDCWD, APPARMOR_FS "/profiles", 0, &loaded, NULL) == 0 &&
+			     strstr(loaded, BV_APPARMOR_DEFAULT " (");
+	facts->has_parser = access(APPARMOR_PARSER, X_OK) == 0;
 }
 
 /* The profile of an instance lies in its directory, the compiled form in the cache. */

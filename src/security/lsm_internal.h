@@ -7,12 +7,17 @@
 #include "security/security.h"
 #include "util/error.h"
 
+/* The profile that an instance gets which names none, where it is loaded; else one is generated. */
+#define BV_APPARMOR_DEFAULT "lxc-container-default-cgns"
+
 /* What the decisions depend on; looked at on the host by bv_lsm_prepare, given by hand in the tests. */
 struct bv_lsm_facts {
 	enum bv_lsm lsm;
 	bool mount_rules; /* AppArmor mediates mounts */
 	bool stacking;	  /* AppArmor stacks profiles, so that namespaces of it can be used inside */
 	bool unconfined;  /* the caller itself is under no profile */
+	bool has_default; /* BV_APPARMOR_DEFAULT is loaded, LXC's package having brought it */
+	bool has_parser;  /* profiles can be generated */
 };
 
 /* The label as bv_lsm_prepare gives it, without anything being made or loaded. *generate: a profile has to be. */

@@ -45,10 +45,13 @@ static const char *label(struct bv_lsm_facts facts, struct bv_config cfg)
 static const struct bv_lsm_facts none = { .lsm = BV_LSM_NONE };
 static const struct bv_lsm_facts selinux = { .lsm = BV_LSM_SELINUX };
 static const struct bv_lsm_facts full = {
-	.lsm = BV_LSM_APPARMOR, .mount_rules = true, .stacking = true, .unconfined = true
+	.lsm = BV_LSM_APPARMOR, .mount_rules = true, .stacking = true, .unconfined = true, .has_default = true
+};
+static const struct bv_lsm_facts without_default = {
+	.lsm = BV_LSM_APPARMOR, .mount_rules = true, .stacking = true, .unconfined = true, .has_parser = true
 };
 static const struct bv_lsm_facts confined = { .lsm = BV_LSM_APPARMOR, .mount_rules = true };
-static const struct bv_lsm_facts incomplete = { .lsm = BV_LSM_APPARMOR, .unconfined = true };
+static const struct bv_lsm_facts incomplete = { .lsm = BV_LSM_APPARMOR, .unconfined = true, .has_default = true };
 
 #define PROFILE(text) ((struct bv_config){ .apparmor_profile = (char *)(text) })
 
@@ -67,6 +70,10 @@ TEST(without_a_module)
 TEST(apparmor)
 {
 	CHECK_STR(label(full, PROFILE(NULL)), "lxc-container-default-cgns");
+	CHECK_STR(label(without_default, PROFILE(NULL)), "lxc-c1_<-var-lib-lxc>");
+	CHECK(generated);
+	CHECK_STR(label(confined, PROFILE(NULL)), "(null)");
+	CHECK(strstr(warned, "apparmor_parser"));
 	CHECK_STR(label(full, PROFILE("mine")), "mine");
 	CHECK_STR(label(full, PROFILE("unchanged")), "(null)");
 	CHECK_STR(label(full, PROFILE("unconfined")), "(null)");
