@@ -133,9 +133,8 @@ static void check_cgroups(struct report *r)
 
 static void check_links(struct report *r)
 {
-	static const char *const kinds[] = { "veth", "bridge", "macvlan", "ipvlan", "vlan", "tun" };
-	static const char *const titles[] = { "Veth pair device", "Bridge", "Macvlan",
-					      "Ipvlan",		  "Vlan",   "Tun/tap device" };
+	static const char *const kinds[] = { "veth", "bridge", "macvlan", "ipvlan", "vlan" };
+	static const char *const titles[] = { "Veth pair device", "Bridge", "Macvlan", "Ipvlan", "Vlan" };
 	bool there[ARRAY_SIZE(kinds)] = { 0 };
 	int p = bv_net_probe_kinds(kinds, there, ARRAY_SIZE(kinds));
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
@@ -143,7 +142,7 @@ static void check_links(struct report *r)
 		if (p < 0)
 			snprintf(c->detail, sizeof(c->detail), "cannot be asked for: %s", strerror(-p));
 	}
-	add(r, "Network", "/dev/net/tun", access("/dev/net/tun", F_OK) == 0);
+	add(r, "Network", "Tun/tap device", access("/dev/net/tun", F_OK) == 0);
 }
 
 static void check_misc(struct report *r)
