@@ -79,6 +79,8 @@ int bv_console_open(struct bv_console *c, int master, const struct bv_config *cf
 	if (master >= 0) {
 		fcntl(master, F_SETFL, O_RDWR | O_NONBLOCK);
 		hold_slave(c);
+		if (c->size.ws_row)
+			ioctl(master, TIOCSWINSZ, &c->size);
 	}
 	if (cfg->console_logfile && c->log < 0) {
 		int r = open_log(c, cfg->console_logfile);
@@ -208,6 +210,8 @@ void bv_console_drain(struct bv_console *c)
 	for (int i = 0; i < DRAIN_READS && c->master >= 0 && bv_console_output(c) > 0; i++)
 		;
 	c->typed_len = 0;
+	if (c->master >= 0)
+		ioctl(c->master, TIOCGWINSZ, &c->size);
 	close_fd(&c->slave);
 	close_fd(&c->master);
 }

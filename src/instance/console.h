@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/ioctl.h>
 
 #include "config/config.h"
 #include "util/error.h"
@@ -19,6 +20,7 @@ enum { BV_CONSOLE_TYPED_MAX = 4096 };
 struct bv_console {
 	int master;          /* of the pty; -1: the instance has no console. Owned. */
 	int slave;           /* held open, so that the master does not hang up between two gettys; -1 */
+	struct winsize size; /* of the pty before a reboot */
 	int log;             /* lxc.console.logfile, -1 */
 	char *log_path;      /* for the rotation; NULL unless wanted */
 	uint64_t log_size, log_max;
