@@ -200,10 +200,10 @@ check "and says so" like "$(head -n 1 "$TMPDIR/err")" 'one is not running'
 instance "$L" log "$R" "lxc.tty.max = 1" "lxc.console.logfile = $TMPDIR/console.log" "lxc.console.buffer.size = 4096"
 cat >"$R/etc/inittab" <<-'END'
 ::sysinit:/bin/sh /etc/boot
-::respawn:/bin/sh /etc/console
+::respawn:-/bin/sh /etc/console
 END
 cat >"$R/etc/console" <<-'END'
-PS1='console# ' exec /bin/sh -i
+PS1='console# '; export PS1; exec /bin/sh -i
 END
 lxc-start -P "$L" -n log
 check "log: what boots is in the log" eventually 5 grep -q 'boot is here' "$TMPDIR/console.log"
@@ -445,7 +445,19 @@ send \x03
 expect console# 
 run ! lxc-console -P $L -n log -t 0 2>$TMPDIR/busy </dev/null
 run grep -q 'tty 0 of log is in use' $TMPDIR/busy
+refuse can't access tty
 send poweroff -f\r
+end 0
+restored
+END
+drive "start -F: a shell in place of init has job control" lxc-start -P "$L" -n log -F -- sh -i <<-'END'
+expect # 
+send sleep 1000\r
+sleep 200
+send \x03
+expect # 
+refuse can't access tty
+send exit\r
 end 0
 restored
 END

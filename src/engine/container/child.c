@@ -320,8 +320,9 @@ static int step_ready(void *ctx, struct bv_error *err)
 /* ---- the last steps ---- */
 
 /*
- * The console becomes init's controlling terminal and its stdin, stdout and stderr; without one these are /dev/null.
- * lxc-execute in the foreground keeps what is not a terminal, so that redirections work.
+ * The console becomes init's stdin, stdout and stderr; without one these are /dev/null. It is left to a getty as
+ * controlling terminal (who may not take it from init without CAP_SYS_ADMIN), unless a command is run in init's place;
+ * with lxc-execute it is that of the command (init.c). lxc-execute in the foreground keeps what is not a terminal, so that redirections work.
  */
 static int step_session(void *ctx, struct bv_error *err)
 {
@@ -330,7 +331,7 @@ static int step_session(void *ctx, struct bv_error *err)
 	int fd = ch->setup.console_slave;
 
 	setsid();
-	if (fd >= 0 && ioctl(fd, TIOCSCTTY, 0) < 0)
+	if (fd >= 0 && ch->run->command && !ch->run->execute && ioctl(fd, TIOCSCTTY, 0) < 0)
 		return bv_fail_errno(err, "cannot make the console the controlling terminal");
 	if (fd < 0)
 		fd = null = open("/dev/null", O_RDWR | O_CLOEXEC);

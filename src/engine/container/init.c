@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -23,6 +24,12 @@ static void run_command(const struct bv_run *run, char *const *argv, char *const
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+
+	/* A session of its own: what the terminal sends is for the command alone. */
+	setsid();
+	for (int fd = 0; fd <= STDERR_FILENO; fd++)
+		if (ioctl(fd, TIOCSCTTY, 0) == 0)
+			break;
 
 	int r = 0;
 	if (run->exec_gid >= 0 || run->exec_uid >= 0)
@@ -76,8 +83,7 @@ void bv_container_init(const struct bv_run *run, char *const *argv, char *const 
 		if (sig == SIGTERM || sig == SIGPWR) {
 			kill(-1, SIGTERM);
 			deadline = deadline ? deadline : bv_now_ms() + TERM_GRACE_MS;
-		} else if (sig > 0 && sig != SIGCHLD && (info.si_code != SI_KERNEL || sig == SIGHUP)) {
-			/* What the terminal sends, the command has got itself: it is of our process group. A hang-up is ours. */
+		} else if (sig > 0 && sig != SIGCHLD) {
 			kill(command, sig);
 		}
 		if (deadline && bv_now_ms() >= deadline)
