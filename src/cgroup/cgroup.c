@@ -82,7 +82,7 @@ void bv_cgroup_free(struct bv_cgroup *cg)
 	for (size_t i = 0; i < cg->n; i++) {
 		struct cgroup_hier *h = &cg->hiers[i];
 		char *const owned[] = { h->name,    h->mount, h->controllers, h->root, h->base,
-					h->payload, h->inner, h->monitor,     h->made };
+					h->payload, h->inner, h->monitor,     h->made, h->pivot };
 		for (size_t j = 0; j < ARRAY_SIZE(owned); j++)
 			free(owned[j]);
 	}
@@ -263,7 +263,7 @@ static void unmake(struct bv_cgroup *cg)
 	bv_cgroup_remove_monitor(cg, NULL);
 	for (size_t i = 0; i < cg->n; i++) {
 		struct cgroup_hier *h = &cg->hiers[i];
-		char **const paths[] = { &h->payload, &h->monitor, &h->inner, &h->made };
+		char **const paths[] = { &h->payload, &h->monitor, &h->inner, &h->made, &h->pivot };
 		for (size_t j = 0; j < ARRAY_SIZE(paths); j++) {
 			free(*paths[j]);
 			*paths[j] = NULL;
@@ -366,6 +366,8 @@ static int make_all(struct bv_cgroup *cg, const struct making *m, struct bv_erro
 		}
 		if (r == 0 && m->spec->with_monitor)
 			r = make_one(cg, h, m, &h->monitor, err);
+		if (r == 0 && h->monitor && m->layout->pivot && !(h->pivot = cgroup_join(h->base, m->layout->pivot)))
+			r = bv_fail(err, ENOMEM, "out of memory");
 		if (r == 0 && m->layout->inner && h->payload)
 			r = make_inner(cg, h, m->layout->inner, err);
 	}

@@ -38,6 +38,7 @@ struct cgroup_hier {
 	char *payload;     /* NULL: the instance has no place here */
 	char *inner;       /* where the processes go, when that is a directory below `payload`; or NULL */
 	char *monitor;     /* or NULL */
+	char *pivot;       /* where the monitor goes when it leaves; NULL: the parent of `monitor` */
 	char *made;        /* topmost directory above them that was made for them; or NULL */
 	int payload_fd, monitor_fd; /* what backend->enter works on, or -1 */
 };
@@ -113,6 +114,7 @@ struct cgroup_layout {
 	char *prefix;            /* directories between the base and the cgroups, "" none */
 	char *payload, *monitor; /* last parts */
 	char *inner;             /* or NULL */
+	char *pivot;             /* below the base; or NULL */
 	bool fixed;              /* lxc.cgroup.dir.container: this place and no other */
 };
 int cgroup_layout_read(struct cgroup_layout *ret, const struct bv_cgroup_spec *spec, struct bv_error *err);

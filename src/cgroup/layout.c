@@ -13,6 +13,7 @@ void cgroup_layout_clear(struct cgroup_layout *l)
 	free(l->payload);
 	free(l->monitor);
 	free(l->inner);
+	free(l->pivot);
 	*l = (struct cgroup_layout){ 0 };
 }
 
@@ -33,6 +34,8 @@ static int check_dirs(const struct bv_config *cfg, struct bv_error *err)
 		r = check_dir("lxc.cgroup.dir.monitor", cfg->cgroup_dir_monitor, false, err);
 	if (r == 0)
 		r = check_dir("lxc.cgroup.dir.container.inner", cfg->cgroup_dir_inner, true, err);
+	if (r == 0)
+		r = check_dir("lxc.cgroup.dir.monitor.pivot", cfg->cgroup_dir_monitor_pivot, false, err);
 	if (r < 0)
 		return r;
 
@@ -73,6 +76,8 @@ int cgroup_layout_read(struct cgroup_layout *ret, const struct bv_cgroup_spec *s
 		return bv_fail(err, EINVAL, "\"%s\" cannot be part of a cgroup's name", spec->name);
 
 	autoclean(cgroup_layout_clear) struct cgroup_layout l = { 0 };
+	if (cfg->cgroup_dir_monitor_pivot && !(l.pivot = strdup(cfg->cgroup_dir_monitor_pivot)))
+		return bv_fail(err, ENOMEM, "out of memory");
 	if (cfg->cgroup_dir_container) {
 		l.fixed = true;
 		l.prefix = strdup("");

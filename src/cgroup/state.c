@@ -49,12 +49,50 @@ int bv_cgroup_enter_self_monitor(const struct bv_cgroup *cg, bool born_inside)
 	return enter_self(cg, true, born_inside);
 }
 
+/* What is removed with the monitor's cgroup: that itself, or the directories that were made for it. */
+static const char *top_of_monitor(const struct cgroup_hier *h)
+{
+	return h->made ? h->made : h->monitor;
+}
+
+/* The pivot is made when it is needed, with its parents, and stays: who leaves for it cannot remove it. */
+static int open_pivot(const struct bv_cgroup *cg, const struct cgroup_hier *h)
+{
+	char path[PATH_MAX];
+	int r = cgroup_path(path, h, h->pivot, "");
+	if (r < 0)
+		return r;
+	const char *rel = path + strlen(h->mount) + 1;
+	for (char *s = strchr(rel, '/'); r == 0; s = strchr(s + 1, '/')) {
+		if (s)
+			*s = '\0';
+		r = cg->place->make_dir(path);
+		if (r == 0)
+			r = h->backend->prepare(h, rel, NULL);
+		else if (r == -EEXIST)
+			r = 0;
+		if (!s)
+			break;
+		*s = '/';
+	}
+	return r < 0 ? r : h->backend->open_entry(h, h->pivot);
+}
+
+static int leave(const struct bv_cgroup *cg, const struct cgroup_hier *h)
+{
+	if (!h->monitor)
+		return 0;
+	if (!h->pivot)
+		return h->backend->leave(cg, h, top_of_monitor(h));
+	autoclose int entry = open_pivot(cg, h);
+	return entry < 0 ? entry : h->backend->enter(entry, false);
+}
+
 int bv_cgroup_leave_monitor(struct bv_cgroup *cg)
 {
 	int first = 0;
 	for (size_t i = 0; i < cg->n; i++) {
-		const struct cgroup_hier *h = &cg->hiers[i];
-		int r = h->monitor ? h->backend->leave(cg, h, h->monitor) : 0;
+		int r = leave(cg, &cg->hiers[i]);
 		if (r < 0 && first == 0)
 			first = r;
 	}
@@ -63,8 +101,8 @@ int bv_cgroup_leave_monitor(struct bv_cgroup *cg)
 
 static int open_parent_of_monitor(const struct cgroup_hier *h)
 {
-	const char *slash = strrchr(h->monitor, '/');
-	autofree char *parent = slash ? strndup(h->monitor, (size_t)(slash - h->monitor)) : strdup("");
+	const char *top = top_of_monitor(h), *slash = strrchr(top, '/');
+	autofree char *parent = slash ? strndup(top, (size_t)(slash - top)) : strdup("");
 	return parent ? h->backend->open_entry(h, parent) : -ENOMEM;
 }
 
@@ -73,7 +111,7 @@ pid_t bv_cgroup_fork_outside(struct bv_cgroup *cg)
 	const struct cgroup_hier *v2 = cgroup_find_v2(cg);
 	if (!v2 || !v2->monitor)
 		return -ENOTSUP;
-	autoclose int parent = open_parent_of_monitor(v2);
+	autoclose int parent = v2->pivot ? open_pivot(cg, v2) : open_parent_of_monitor(v2);
 	if (parent < 0)
 		return parent;
 
@@ -81,8 +119,8 @@ pid_t bv_cgroup_fork_outside(struct bv_cgroup *cg)
 	pid_t pid = bv_clone3(&args, sizeof(args));
 	for (size_t i = 0; pid == 0 && i < cg->n; i++) {
 		const struct cgroup_hier *h = &cg->hiers[i];
-		if (!h->backend->v2 && h->monitor)
-			h->backend->leave(cg, h, h->monitor);
+		if (!h->backend->v2)
+			leave(cg, h);
 	}
 	return pid;
 }
@@ -129,7 +167,7 @@ static void put_word(struct bv_buf *buf, const char *word, char end)
 	bv_buf_putc(buf, end);
 }
 
-enum { WORD_NAME, WORD_CONTROLLERS, WORD_MOUNT, WORD_PAYLOAD, WORD_MONITOR, WORD_INNER, WORD_MADE, WORDS };
+enum { WORD_NAME, WORD_CONTROLLERS, WORD_MOUNT, WORD_PAYLOAD, WORD_MONITOR, WORD_INNER, WORD_MADE, WORD_PIVOT, WORDS };
 
 char *bv_cgroup_describe(const struct bv_cgroup *cg)
 {
@@ -139,7 +177,7 @@ char *bv_cgroup_describe(const struct bv_cgroup *cg)
 		const char *words[WORDS] = { h->name,	 h->backend->v2 ? "unified" : h->controllers,
 					     h->mount,	 h->payload,
 					     h->monitor, h->inner,
-					     h->made };
+					     h->made,	 h->pivot };
 		for (size_t j = 0; j < WORDS; j++)
 			put_word(&buf, words[j], j + 1 < WORDS ? ' ' : '\n');
 	}
@@ -189,7 +227,7 @@ static int parse_line(struct bv_cgroup *cg, char *line)
 	if (!h)
 		return -ENOMEM;
 	char **const field[WORDS] = { &h->name,	   &h->controllers, &h->mount, &h->payload,
-				      &h->monitor, &h->inner,	    &h->made };
+				      &h->monitor, &h->inner,	    &h->made,  &h->pivot };
 	for (size_t i = 0; i < WORDS; i++) {
 		int r = get_word(word[i], field[i]);
 		if (r < 0)

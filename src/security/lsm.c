@@ -45,6 +45,8 @@ static void warn_unused(const struct bv_lsm_facts *facts, const struct bv_config
 	if (facts->lsm != BV_LSM_APPARMOR && profile && !is_word(profile, "unconfined") &&
 	    !is_word(profile, "unchanged"))
 		bv_warn("security", "AppArmor is not active here: lxc.apparmor.profile = %s has no effect", profile);
+	if (facts->lsm != BV_LSM_APPARMOR && cfg->apparmor_allow_nesting)
+		bv_warn("security", "AppArmor is not active here: lxc.apparmor.allow_nesting = 1 has no effect");
 	if (facts->lsm != BV_LSM_SELINUX && cfg->selinux_context)
 		bv_warn("security", "SELinux is not active here: lxc.selinux.context = %s has no effect",
 			cfg->selinux_context);
