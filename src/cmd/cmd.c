@@ -2,7 +2,9 @@
 #include "cmd/cmd.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -272,6 +274,17 @@ static void describe_for_build(const struct cmd *cmd, const char *what)
 		print_and_exit(&b, STDOUT_FILENO, EXIT_SUCCESS);
 }
 
+/* A caller may have closed 0, 1 or 2: what is opened next must not take their place (a lock that becomes a terminal). */
+static void fill_standard_files(void)
+{
+	struct pollfd p[] = { { .fd = STDIN_FILENO }, { .fd = STDOUT_FILENO }, { .fd = STDERR_FILENO } };
+	if (poll(p, ARRAY_SIZE(p), 0) <= 0)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(p); i++)
+		if ((p[i].revents & POLLNVAL) && open("/dev/null", O_RDWR) < 0)
+			_exit(EXIT_FAILURE); /* there is nowhere to say why */
+}
+
 void cmd_parse(const struct cmd *cmd, int argc, char **argv, struct cmd_common *args)
 {
 	struct parser p = { .cmd = cmd, .args = args, .shorts = ":" };
@@ -279,6 +292,7 @@ void cmd_parse(const struct cmd *cmd, int argc, char **argv, struct cmd_common *
 	int c;
 
 	args->program = cmd->name;
+	fill_standard_files();
 	if (what)
 		describe_for_build(cmd, what);
 	for (const struct cmd_option *o = cmd->options; o->name; o++)

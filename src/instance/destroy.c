@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "instance/finish.h"
 #include "instance/hidden.h"
 #include "instance/internal.h"
 #include "instance/rundir.h"
@@ -323,6 +324,11 @@ int bv_instance_destroy(struct bv_instance *inst, bool force, bool snapshots, st
 	struct bv_rundir rd = { .fd = -1 };
 	autoclose int lock = -1;
 	r = take_lock(inst, force, &rd, &lock, err);
+	if (r < 0) {
+		bv_rundir_close(&rd);
+		return r;
+	}
+	r = bv_finish_stale(&rd, inst->lxcpath, inst->name, err);
 	if (r < 0) {
 		bv_rundir_close(&rd);
 		return r;

@@ -10,6 +10,7 @@
 
 #include "cgroup/cgroup.h"
 #include "config/config.h"
+#include "config/system.h"
 #include "engine/hook.h"
 #include "instance/internal.h"
 #include "net/net.h"
@@ -143,13 +144,38 @@ int bv_finish_rundir(struct bv_rundir *rd, const struct bv_run_state *st, bool n
 	return remove_places(rd, cg, err);
 }
 
+/*
+ * A start that was killed before it wrote its state has left cgroups that nobody noted, without processes. They are
+ * what a start gets that finds them (bv_cgroup_create), so they are made once more, and removed.
+ */
+static void remove_unrecorded(const char *lxcpath, const char *name)
+{
+	autoclean(bv_instance_freep) struct bv_instance *inst = NULL;
+	autoclean(bv_cgroup_freep) struct bv_cgroup *cg = NULL;
+	struct bv_system_config sys = { 0 };
+	if (bv_instance_open(&inst, lxcpath, name, NULL) < 0 || bv_instance_load_config(inst, NULL, NULL) < 0)
+		return;
+	if (bv_system_config_load(&sys, NULL) == 0) {
+		struct bv_cgroup_spec spec = {
+			.config = inst->config, .name = name, .pattern = sys.cgroup_pattern, .with_monitor = true,
+		};
+		if (bv_cgroup_create(&cg, &spec, NULL) == 0) {
+			bv_cgroup_remove_payload(cg, NULL);
+			bv_cgroup_remove_monitor(cg, NULL);
+		}
+	}
+	bv_system_config_clear(&sys);
+}
+
 int bv_finish_stale(struct bv_rundir *rd, const char *lxcpath, const char *name, struct bv_error *err)
 {
 	struct bv_run_state st;
-	if (bv_run_state_read(rd, &st) < 0)
+	int r = bv_run_state_read(rd, &st);
+	if (rd->found && (r < 0 || !st.cgroup))
+		remove_unrecorded(lxcpath, name);
+	if (r < 0)
 		return 0;
 
-	int r = 0;
 	autoclose int init = st.init_pid ? bv_pidfd_open_checked(st.init_pid, st.init_start) : -ESRCH;
 	if (init >= 0 && st.survives_monitor) {
 		r = bv_fail(err, EBUSY, "%s runs without its monitor, which died", name);

@@ -3,9 +3,24 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "sys/kernel.h"
 #include "util/cleanup.h"
+#include "util/str.h"
+
+static int load_config(struct bv_handle *h, struct bv_error *err)
+{
+	h->config = bv_config_new();
+	if (h->config && bv_config_load(h->config, h->rd.fd, "config", &h->lost) < 0) {
+		bv_error_prefix(&h->lost, "%s", h->rd.path);
+		bv_config_free(h->config);
+		h->config = bv_config_new();
+		if (h->config && !bv_streq(h->state.engine, "container"))
+			bv_config_set(h->config, "engine", "vm", NULL);
+	}
+	return h->config ? 0 : bv_fail(err, ENOMEM, "out of memory");
+}
 
 static int fill(struct bv_handle *h, const struct bv_instance *inst, struct bv_error *err)
 {
@@ -15,13 +30,13 @@ static int fill(struct bv_handle *h, const struct bv_instance *inst, struct bv_e
 	if (bv_run_state_read(&h->rd, &h->state) < 0 || h->state.state == BV_STOPPED || !h->state.init_pid)
 		return bv_fail(err, ESRCH, "%s is not running", inst->name);
 	h->run.pidfd = bv_pidfd_open_checked(h->state.init_pid, h->state.init_start);
-	if (h->run.pidfd < 0)
+	if (h->run.pidfd == -ESRCH)
 		return bv_fail(err, ESRCH, "%s is not running", inst->name);
+	if (h->run.pidfd < 0)
+		return bv_fail(err, h->run.pidfd, "cannot take hold of the init of %s, pid %d: %s", inst->name,
+			       (int)h->state.init_pid, strerror(-h->run.pidfd));
 
-	h->config = bv_config_new();
-	if (!h->config)
-		return bv_fail(err, ENOMEM, "out of memory");
-	r = bv_config_load(h->config, h->rd.fd, "config", err);
+	r = load_config(h, err);
 	if (r == 0)
 		r = bv_engine_find(&h->engine, h->config->engine, err);
 	if (r == 0 && h->state.cgroup)

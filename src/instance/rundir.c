@@ -91,18 +91,39 @@ int bv_rundir_open(struct bv_rundir *rd, const char *lxcpath, const char *name, 
 
 static int make_rundir(struct bv_rundir *rd, struct bv_error *err)
 {
-	if (mkdir(rd->path, 0700) < 0 && errno == ENOENT) {
+	int r = mkdir(rd->path, 0700) < 0 ? -errno : 0;
+	if (r == -ENOENT) {
 		char *slash = strrchr(rd->path, '/');
 		*slash = '\0';
-		int r = bv_rundir_make_parent(rd->path, err);
+		r = bv_rundir_make_parent(rd->path, err);
 		*slash = '/';
 		if (r < 0)
 			return r;
-		if (mkdir(rd->path, 0700) < 0 && errno != EEXIST)
-			return bv_fail_errno(err, "cannot make the run directory %s", rd->path);
+		r = mkdir(rd->path, 0700) < 0 ? -errno : 0;
+	}
+	rd->found = r == -EEXIST;
+	if (r < 0 && !rd->found) {
+		errno = -r;
+		return bv_fail_errno(err, "cannot make the run directory %s", rd->path);
 	}
 	rd->fd = open(rd->path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	return rd->fd < 0 && errno != ENOENT ? bv_fail_errno(err, "cannot open the run directory %s", rd->path) : 0;
+	if (rd->fd >= 0 || errno == ENOENT)
+		return 0;
+	r = bv_fail_errno(err, "cannot open the run directory %s", rd->path);
+	rmdir(rd->path); /* if it is empty, as ours is */
+	return r;
+}
+
+/*
+ * The holder before us may have removed the directory between our open and its unlock: then the lock has no name any
+ * more, or (it was killed on the way) is in a directory that has another.
+ */
+static bool is_current(const struct bv_rundir *rd, int lock)
+{
+	struct stat st, named;
+	if (fstat(lock, &st) < 0 || st.st_nlink == 0)
+		return false;
+	return !rd->found || (stat(rd->path, &named) == 0 && fstat(rd->fd, &st) == 0 && named.st_ino == st.st_ino);
 }
 
 int bv_rundir_lock(struct bv_rundir *rd, const char *lxcpath, const char *name, int *lock_fd, struct bv_error *err)
@@ -122,8 +143,11 @@ int bv_rundir_lock(struct bv_rundir *rd, const char *lxcpath, const char *name, 
 
 		autoclose int fd = openat(rd->fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 		if (fd < 0) {
-			if (errno != ENOENT)
-				return bv_fail_errno(err, "cannot open %s/lock", rd->path);
+			if (errno != ENOENT) {
+				r = bv_fail_errno(err, "cannot open %s/lock", rd->path);
+				rmdir(rd->path); /* if it is empty, as ours is */
+				return r;
+			}
 			bv_rundir_close(rd);
 			continue;
 		}
@@ -133,10 +157,7 @@ int bv_rundir_lock(struct bv_rundir *rd, const char *lxcpath, const char *name, 
 				return bv_fail(err, EBUSY, "%s is in use by another command or by its monitor", name);
 			return bv_fail_errno(err, "cannot lock %s/lock", rd->path);
 		}
-		/* The holder before us may have removed the directory between our open and its unlock. */
-		struct stat st;
-		if (fstat(fd, &st) == 0 && st.st_nlink > 0) {
-			rd->inode = st.st_ino;
+		if (is_current(rd, fd)) {
 			*lock_fd = take_fd(&fd);
 			return 0;
 		}
@@ -160,23 +181,32 @@ int bv_rundir_is_locked(const struct bv_rundir *rd)
 
 int bv_rundir_remove(struct bv_rundir *rd)
 {
+	enum { TRIES = 20 };
 	static const char *const files[] = { "state", "command", "config", "lock" };
 	if (rd->fd < 0)
 		return 0;
 
 	/*
 	 * One rename makes the instance stopped and its name free: whoever starts it next makes a directory and a lock
-	 * of its own, however long we take with the rest. A name with a dot is no instance's.
+	 * of its own, however long we take with the rest. A name with a dot is no instance's. What is under it belongs to
+	 * a removal that was killed, or that is not through yet and does not mind our help.
 	 */
-	char gone[BV_RUN_PATH_MAX + 32]; /* the inode makes it unique */
+	char gone[BV_RUN_PATH_MAX + 1];
 	char *slash = strrchr(rd->path, '/');
-	snprintf(gone, sizeof(gone), "%.*s/.%s.%" PRIx64, (int)(slash - rd->path), rd->path, slash + 1, (uint64_t)rd->inode);
-	if (rename(rd->path, gone) < 0)
-		return errno == ENOENT ? 0 : -errno;
+	snprintf(gone, sizeof(gone), "%.*s/.%s", (int)(slash - rd->path), rd->path, slash + 1);
+	for (int i = 0; rename(rd->path, gone) < 0; i++) {
+		if (errno == ENOENT)
+			return 0;
+		if ((errno != ENOTEMPTY && errno != EEXIST) || i == TRIES)
+			return -errno;
+		bv_remove_tree(AT_FDCWD, gone);
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
 		unlinkat(rd->fd, files[i], 0);
 	int r = rmdir(gone) < 0 ? -errno : 0;
-	return r == -ENOTEMPTY || r == -EEXIST ? bv_remove_tree(AT_FDCWD, gone) : r;
+	if (r == -ENOTEMPTY || r == -EEXIST)
+		r = bv_remove_tree(AT_FDCWD, gone);
+	return r == -ENOENT ? 0 : r;
 }
 
 int bv_rundir_write(const struct bv_rundir *rd, const char *file, const void *data, size_t len, struct bv_error *err)

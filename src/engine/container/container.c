@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
@@ -233,7 +234,10 @@ static int receive(struct bv_run *run, struct container *c, struct child_message
 	} control;
 	struct iovec iov = { .iov_base = m, .iov_len = sizeof(*m) };
 	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control),
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
 	};
 
 	ssize_t n;
@@ -273,6 +277,26 @@ static int child_died(struct bv_run *run, struct bv_error *err)
 		return bv_fail(err, ECHILD, "the container's first process was killed by signal %d before init ran",
 			       info.si_status);
 	return bv_fail(err, ECHILD, "the container's first process ended before init ran");
+}
+
+/*
+ * A step of ours failed: if the child has ended, because a step of its own did, what we met is the consequence (the
+ * namespaces of a process that is gone) and what the child said is the cause.
+ */
+static int blame_child(struct bv_run *run, int r, struct bv_error *err)
+{
+	struct container *c = data_of(run);
+	struct child_message m = { 0 };
+	struct bv_error said = { 0 };
+	struct pollfd p = { .fd = c->sync, .events = POLLIN };
+	if (poll(&p, 1, 0) != 1)
+		return r;
+	int cause = receive(run, c, &m, &said);
+	if (cause == -EPIPE)
+		cause = child_died(run, &said);
+	if (cause < 0 && err)
+		*err = said;
+	return cause < 0 ? cause : r;
 }
 
 static int send_fds(struct container *c, const struct child_token *t, const int *fds, size_t n, struct bv_error *err)
@@ -318,8 +342,9 @@ static int send_mapped(struct bv_run *run, struct container *c, int root, int us
 	size_t n = 0;
 	if (root >= 0)
 		fds[n++] = root;
-	int r = made > CHILD_MAPPED_MAX ? bv_fail(err, E2BIG, "there are more than %d mount entries with idmap=",
-						  CHILD_MAPPED_MAX) : 0;
+	int r = made > CHILD_MAPPED_MAX
+			? bv_fail(err, E2BIG, "there are more than %d mount entries with idmap=", CHILD_MAPPED_MAX)
+			: 0;
 	for (int i = 0; r == 0 && i < made; i++) {
 		t.has_entry[t.n_entries++] = entries[i] >= 0;
 		if (entries[i] >= 0)
@@ -341,7 +366,7 @@ static int map_ids(void *ctx, struct bv_error *err)
 
 	int r = bv_idmap_write(run->config, run->pid, err);
 	if (r < 0)
-		return r;
+		return blame_child(run, r, err);
 	/* Only here, with the right over the host's file systems, can the rootfs be mounted with mapped ids. */
 	char path[48];
 	snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)run->pid);
@@ -443,7 +468,9 @@ static int execute(void *ctx, struct bv_error *err)
 	struct child_message m = { 0 };
 	int r = receive(run, c, &m, err);
 	if (r != -EPIPE)
-		return r < 0 ? r : bv_fail(err, EPROTO, "the container's first process sent something else than was expected");
+		return r < 0 ? r
+			     : bv_fail(err, EPROTO,
+				       "the container's first process sent something else than was expected");
 	/* Closed: init was executed. If it was killed on the way, the monitor sees that as the end of init. */
 	close_fd(&c->sync);
 	bv_seccomp_clear(&c->seccomp);
@@ -514,16 +541,20 @@ static enum bv_ending ending(int wait_status)
 static int check_keys(const struct bv_config *cfg, struct bv_error *err)
 {
 	if (cfg->ns_keep_set && (cfg->ns_keep & NS_BIT(BV_NS_MNT))) {
-		bv_fail(err, ENOTSUP, "lxc.namespace.keep = mnt: what is mounted for the instance would be mounted on the host");
+		bv_fail(err, ENOTSUP,
+			"lxc.namespace.keep = mnt: what is mounted for the instance would be mounted on the host");
 		return bv_hint(err, "take mnt out of lxc.namespace.keep");
 	}
 	if (cfg->ns_share[BV_NS_MNT]) {
-		bv_fail(err, ENOTSUP, "lxc.namespace.share.mnt = %s: a mount namespace cannot be shared, as the rootfs is mounted in it",
+		bv_fail(err, ENOTSUP,
+			"lxc.namespace.share.mnt = %s: a mount namespace cannot be shared, as the rootfs is mounted in "
+			"it",
 			cfg->ns_share[BV_NS_MNT]);
 		return bv_hint(err, "bind mount what both need: lxc.mount.entry");
 	}
 	if (cfg->seccomp_notify_proxy)
-		return bv_fail(err, ENOTSUP, "lxc.seccomp.notify.proxy = %s: system calls are not passed on to a proxy here",
+		return bv_fail(err, ENOTSUP,
+			       "lxc.seccomp.notify.proxy = %s: system calls are not passed on to a proxy here",
 			       cfg->seccomp_notify_proxy);
 	if (cfg->ns_clone_set && !(cfg->ns_clone & NS_BIT(BV_NS_MNT)))
 		bv_warn("start", "lxc.namespace.clone has no mnt: a mount namespace is made all the same");
@@ -537,7 +568,8 @@ static int check(const struct bv_run *run, struct bv_error *err)
 		return r;
 	if (!run->config->rootfs_path && !run->command && !run->execute &&
 	    (!run->config->init_cmd || bv_streq(run->config->init_cmd, "/sbin/init"))) {
-		bv_fail(err, EINVAL, "%s has no lxc.rootfs.path, and /sbin/init of the host must not be started in it", run->name);
+		bv_fail(err, EINVAL, "%s has no lxc.rootfs.path, and /sbin/init of the host must not be started in it",
+			run->name);
 		return bv_hint(err, "set lxc.rootfs.path, or name a command: lxc-execute -n %s -- COMMAND", run->name);
 	}
 	return 0;
