@@ -140,9 +140,10 @@ static int read_peer(struct relay *y)
 	struct flow *f = &y->to_out;
 	ssize_t n = y->r->framed ? recv(y->r->peer, f->data, sizeof(f->data), MSG_DONTWAIT)
 				 : read(y->r->peer, f->data, sizeof(f->data));
-	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+	/* A peer that has gone without reading all is told once, before what it has sent. */
+	if (n < 0 && (errno == EINTR || errno == EAGAIN || errno == ECONNRESET))
 		return NOTHING;
-	if (n < 0 && errno != EIO && errno != ECONNRESET)
+	if (n < 0 && errno != EIO)
 		return -errno;
 	if (n <= 0)
 		return !y->ending && hold_peer(y) == 0 ? NOTHING : END;
@@ -183,8 +184,11 @@ static int write_peer(struct relay *y)
 	/* Nobody has the other end open just now: what was typed is lost; reading finds out what it means. */
 	if (n < 0 && errno == EIO)
 		n = (ssize_t)f->len;
+	/* A monitor that has gone has perhaps left something to show: reading finds the end. */
+	if (n < 0 && (errno == EPIPE || errno == ECONNRESET))
+		n = (ssize_t)f->len;
 	if (n < 0)
-		return errno == EPIPE || errno == ECONNRESET ? END : -errno;
+		return -errno;
 	f->start += (size_t)n;
 	f->len -= (size_t)n;
 	return GO_ON;

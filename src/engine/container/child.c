@@ -322,7 +322,8 @@ static int step_ready(void *ctx, struct bv_error *err)
 /*
  * The console becomes init's stdin, stdout and stderr; without one these are /dev/null. It is left to a getty as
  * controlling terminal (who may not take it from init without CAP_SYS_ADMIN), unless a command is run in init's place;
- * with lxc-execute it is that of the command (init.c). lxc-execute in the foreground keeps what is not a terminal, so that redirections work.
+ * with lxc-execute it is that of the command (init.c). lxc-execute in the foreground keeps what is not a terminal, so
+ * that redirections work.
  */
 static int step_session(void *ctx, struct bv_error *err)
 {
