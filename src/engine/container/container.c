@@ -552,10 +552,12 @@ static int check_keys(const struct bv_config *cfg, struct bv_error *err)
 			cfg->ns_share[BV_NS_MNT]);
 		return bv_hint(err, "bind mount what both need: lxc.mount.entry");
 	}
-	if (cfg->seccomp_notify_proxy)
-		return bv_fail(err, ENOTSUP,
-			       "lxc.seccomp.notify.proxy = %s: system calls are not passed on to a proxy here",
-			       cfg->seccomp_notify_proxy);
+	if (cfg->seccomp_notify_proxy || cfg->seccomp_notify_cookie) {
+		bool proxy = cfg->seccomp_notify_proxy;
+		bv_fail(err, ENOTSUP, "lxc.seccomp.notify.%s = %s: system calls are not passed on to a proxy here",
+			proxy ? "proxy" : "cookie", proxy ? cfg->seccomp_notify_proxy : cfg->seccomp_notify_cookie);
+		return bv_hint(err, "take it out; a rule with notify is answered with ENOSYS then");
+	}
 	if (cfg->ns_clone_set && !(cfg->ns_clone & NS_BIT(BV_NS_MNT)))
 		bv_warn("start", "lxc.namespace.clone has no mnt: a mount namespace is made all the same");
 	return 0;
