@@ -154,6 +154,24 @@ static int fill_attach(struct bv_engine_attach *how, const struct bv_attach_opti
 	return 0;
 }
 
+static int can_enter(const struct bv_handle *h, const struct bv_attach_options *o, struct bv_error *err)
+{
+	/* Without its config nobody knows what the instance may not do. */
+	if (h->lost.code) {
+		if (err)
+			*err = h->lost;
+		return -h->lost.code;
+	}
+	if (!h->engine->attach)
+		return bv_fail(err, ENOTSUP, "the %s engine cannot attach", h->engine->name);
+	/* What enters a frozen cgroup stops there, and the caller would wait for it. */
+	if (h->cgroup && !(o->elevated & BV_ATTACH_NO_CGROUP) && bv_cgroup_is_frozen(h->cgroup) == 1) {
+		bv_fail(err, EBUSY, "%s is frozen", h->run.name);
+		return bv_hint(err, "lxc-unfreeze -n %s", h->run.name);
+	}
+	return 0;
+}
+
 int bv_instance_attach(struct bv_instance *inst, const struct bv_attach_options *options, int *exit_status,
 		       struct bv_error *err)
 {
@@ -167,19 +185,11 @@ int bv_instance_attach(struct bv_instance *inst, const struct bv_attach_options 
 		bv_hint(err, "lxc-start -n %s", inst->name);
 	if (r < 0)
 		return r;
-	/* Without it nobody knows what the instance may not do. */
-	if (h.lost.code) {
-		if (err)
-			*err = h.lost;
-		r = -h.lost.code;
-		bv_handle_close(&h);
-		return r;
-	}
-	r = h.config->n_idmaps ? 0 : bv_instance_protect(options->argv, err);
+	r = can_enter(&h, options, err);
+	if (r == 0 && !h.config->n_idmaps)
+		r = bv_instance_protect(options->argv, err);
 	if (r == 0)
 		r = fill_attach(&how, options, &terminal, err);
-	if (r == 0 && !h.engine->attach)
-		r = bv_fail(err, ENOTSUP, "the %s engine cannot attach", h.engine->name);
 	if (r == 0)
 		r = h.engine->attach(&h.run, &how, exit_status, err);
 	close_fd(&terminal.log);

@@ -56,6 +56,7 @@ check "attach: it is in the instance's cgroups" like "$(lxc-attach -P "$L" -n $N
 # ---- freeze ----
 check "freeze" lxc-freeze -P "$L" -n $N
 check "it is FROZEN" is "$(state)" FROZEN
+check_not "attach to a frozen one fails and does not wait" timeout 5 lxc-attach -P "$L" -n $N -- true
 check "wait sees FROZEN" lxc-wait -P "$L" -n $N -s FROZEN -t 1
 check "unfreeze" lxc-unfreeze -P "$L" -n $N
 check "it is RUNNING again" is "$(state)" RUNNING
