@@ -100,7 +100,8 @@ int bv_console_open(struct bv_console *c, int master, const struct bv_config *cf
 		}
 	}
 	if (cfg->console_buffer_size && !c->ring) {
-		void *p = mmap(NULL, cfg->console_buffer_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		void *p = mmap(NULL, cfg->console_buffer_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			       -1, 0);
 		if (p == MAP_FAILED)
 			return bv_fail_errno(err, "cannot make the console's buffer (lxc.console.buffer.size)");
 		c->ring = p;

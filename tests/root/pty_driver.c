@@ -315,9 +315,9 @@ int main(int argc, char **argv)
 			continue;
 		strcpy(shown, first);
 		ok = obey(first);
+		size_t skip = d.len < 3000 ? 0 : d.len - 3000;
 		if (!ok)
-			fprintf(stderr, "line %d failed: %s\n--- output:\n%.*s\n---\n", n, shown,
-				(int)(d.len < 3000 ? d.len : 3000), d.out ? d.out + (d.len < 3000 ? 0 : d.len - 3000) : "");
+			fprintf(stderr, "line %d failed: %s\n--- output:\n%s\n---\n", n, shown, d.out ? d.out + skip : "");
 	}
 	if (!has_ended()) {
 		kill(d.pid, SIGKILL);

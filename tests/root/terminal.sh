@@ -6,7 +6,9 @@
 L=$TMPDIR/lxc
 D=$TMPDIR/pty_driver
 R=$TMPDIR/rootfs
-${CC:-cc} -D_GNU_SOURCE -O -static -o "$D" "$BV_SRC/tests/root/pty_driver.c" 2>/dev/null ||
+# Outside of a build it is compiled here.
+cp "$BV_BUILD/tests/root/pty_driver" "$D" 2>/dev/null ||
+	${CC:-cc} -D_GNU_SOURCE -O -static -o "$D" "$BV_SRC/tests/root/pty_driver.c" 2>/dev/null ||
 	${CC:-cc} -D_GNU_SOURCE -O -o "$D" "$BV_SRC/tests/root/pty_driver.c" || skip_all "no C compiler"
 export L R D
 
@@ -55,10 +57,10 @@ expect Type <Ctrl+a q> to exit the console, <Ctrl+a Ctrl+a> to enter Ctrl+a itse
 raw
 send \r
 expect welcome on /dev/tty1
-expect inside# 
+expect inside#\x20
 send echo a$((1+1))c\r
 expect a2c
-expect inside# 
+expect inside#\x20
 send \x01q
 end 0
 restored
@@ -82,7 +84,7 @@ sleep 100
 send \x01\x01b\x01y\r
 expect ^Aby
 send \x03
-expect inside# 
+expect inside#\x20
 send \x01q
 end 0
 END
@@ -113,7 +115,7 @@ raw
 send sleep 1000\r
 sleep 100
 send \x03
-expect inside# 
+expect inside#\x20
 send \x01q
 end 0
 END
@@ -134,7 +136,7 @@ send exit\r
 sleep 300
 send \r
 expect welcome on
-expect inside# 
+expect inside#\x20
 send echo s$((5+5))\r
 expect s10
 send \x01q
@@ -212,7 +214,7 @@ drive "console: -t 0 is /dev/console" lxc-console -P "$L" -n log -t 0 <<-'END'
 expect Connected to tty 0
 raw
 send \r
-expect console# 
+expect console#\x20
 size 33 99
 send stty size\r
 expect 33 99
@@ -243,7 +245,7 @@ sleep 100
 run lxc-stop -P $L -n log -r -t 20
 expect boot is here
 expect size 37 97
-expect console# 
+expect console#\x20
 send echo r$((7+7))\r
 expect r14
 send \x01q
@@ -357,7 +359,7 @@ end 9
 restored
 END
 drive "attach: a shell with job control" lxc-attach -P "$L" -n one --clear-env -- sh -i <<-'END'
-expect # 
+expect #\x20
 send sleep 1000\r
 sleep 200
 send \x1a
@@ -432,7 +434,7 @@ lxc-stop -P "$L" -n one -k
 drive "start -F: the boot is seen, typing goes in, poweroff ends it" lxc-start -P "$L" -n log -F <<-'END'
 size 30 90
 expect boot is here
-expect console# 
+expect console#\x20
 send stty size\r
 expect 30 90
 size 31 91
@@ -442,7 +444,7 @@ expect 31 91
 send sleep 1000\r
 sleep 200
 send \x03
-expect console# 
+expect console#\x20
 run ! lxc-console -P $L -n log -t 0 2>$TMPDIR/busy </dev/null
 run grep -q 'tty 0 of log is in use' $TMPDIR/busy
 refuse can't access tty
@@ -451,11 +453,11 @@ end 0
 restored
 END
 drive "start -F: a shell in place of init has job control" lxc-start -P "$L" -n log -F -- sh -i <<-'END'
-expect # 
+expect #\x20
 send sleep 1000\r
 sleep 200
 send \x03
-expect # 
+expect #\x20
 refuse can't access tty
 send exit\r
 end 0
@@ -463,10 +465,10 @@ restored
 END
 drive "start -F: a reboot" lxc-start -P "$L" -n log -F <<-'END'
 expect size 24 80
-expect console# 
+expect console#\x20
 send reboot -f\r
 expect size 24 80
-expect console# 
+expect console#\x20
 send poweroff -f\r
 end 0
 restored
@@ -490,7 +492,7 @@ end 0
 restored
 END
 drive "start -F: SIGKILL to init restores the terminal" lxc-start -P "$L" -n log -F <<-'END'
-expect console# 
+expect console#\x20
 run kill -9 $(lxc-info -P $L -n log -pH)
 end 0
 restored
@@ -507,14 +509,14 @@ check "start -F: without a terminal, input and output are the console's" like \
 # ---- lxc-execute ----
 drive "execute: an interactive shell" lxc-execute -P "$L" -n log -- sh -i <<-'END'
 size 30 90
-expect # 
+expect #\x20
 send tty; stty size\r
 expect /dev/
 expect 30 90
 send sleep 1000\r
 sleep 200
 send \x03
-expect # 
+expect #\x20
 send echo x$((3+4))\r
 expect x7
 send exit 12\r

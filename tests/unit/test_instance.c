@@ -142,7 +142,8 @@ static void start_relay(struct relay_test *t, bool framed, int watch)
 		close(t->far);
 		close(t->user);
 		struct bv_relay r = {
-			.in = t->in, .out = t->in, .peer = near, .framed = framed, .watch = watch, .escape = 1, .log = -1,
+			.in = t->in, .out = t->in, .peer = near, .framed = framed, .watch = watch, .escape = 1,
+			.log = -1,
 		};
 		_exit(bv_terminal_relay(&r, NULL) < 0);
 	}
@@ -452,7 +453,8 @@ TEST(state_of_garbage)
 	int lock = -1;
 	CHECK_INT(bv_rundir_lock(&rd, "/", "one", &lock, NULL), 0);
 	static const char *const texts[] = {
-		"", "\n\n\n", "state", "state \n", "state NONSENSE\nmonitor x\ninit\ninit a b\n", "unknown 1\nstate RUNNING",
+		"", "\n\n\n", "state", "state \n", "state NONSENSE\nmonitor x\ninit\ninit a b\n",
+		"unknown 1\nstate RUNNING",
 		"engine 0123456789012345678901234567890123456789012345678901234567890123456789\n", "cgroup \nnet \n",
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
