@@ -32,7 +32,7 @@ struct bv_monitor {
 	struct bv_strv command;
 	bool execute, foreground;
 	int64_t exec_uid, exec_gid;
-	const char *pidfile;          /* borrowed, NULL */
+	char *pidfile;                /* NULL: none */
 	int report;                   /* socket to lxc-start, which waits; -1 in the foreground */
 	struct bv_console console;
 	bool raw;                     /* console.in is a terminal, and was as `saved` */

@@ -342,8 +342,8 @@ enum bv_state bv_run_state_effective(const struct bv_rundir *rd, const struct bv
 {
 	if (st->state == BV_STOPPED)
 		return BV_STOPPED;
-	if (bv_rundir_is_locked(rd) <= 0 &&
-	    !(st->survives_monitor && process_lives(st->init_pid, st->init_start)))
+	/* Without its monitor an instance may run on: as configured, or because a security module cut the tie. */
+	if (bv_rundir_is_locked(rd) <= 0 && !process_lives(st->init_pid, st->init_start))
 		return BV_STOPPED;
 	if (st->state != BV_RUNNING || !st->cgroup)
 		return st->state;

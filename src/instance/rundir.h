@@ -61,7 +61,7 @@ int bv_run_state_read(const struct bv_rundir *rd, struct bv_run_state *ret);
 int bv_run_state_write(const struct bv_rundir *rd, const struct bv_run_state *st, struct bv_error *err);
 
 /*
- * What is true now: a recorded state whose monitor is gone counts as STOPPED (unless the instance survives it and init
- * still lives), RUNNING whose cgroup is frozen as FROZEN.
+ * What is true now: a recorded state whose monitor is gone counts as STOPPED unless init still lives, RUNNING whose
+ * cgroup is frozen as FROZEN.
  */
 enum bv_state bv_run_state_effective(const struct bv_rundir *rd, const struct bv_run_state *st);

@@ -136,12 +136,17 @@ static int step_running(void *ctx, struct bv_error *err)
 	return bv_run_state_write(&m->rd, &m->state, err);
 }
 
+/* clang-format off */
 static const struct bv_step steps[] = {
-	{ "state", step_state, undo_state },	     { "pre-start", step_pre_start, NULL },
-	{ "engine", step_engine, undo_engine },	     { "facts", step_facts, undo_facts },
-	{ "namespaces", step_pin_namespaces, NULL }, { "pidfile", step_pidfile, NULL },
+	{ "state", step_state, undo_state },
+	{ "pre-start", step_pre_start, NULL },
+	{ "engine", step_engine, undo_engine },
+	{ "facts", step_facts, undo_facts },
+	{ "namespaces", step_pin_namespaces, NULL },
+	{ "pidfile", step_pidfile, NULL },
 	{ "running", step_running, NULL },
 };
+/* clang-format on */
 
 int bv_monitor_start(struct bv_monitor *m, struct bv_error *err)
 {
@@ -275,6 +280,28 @@ static bool needs_protection(const struct bv_config *cfg, bool execute)
 	return !cfg->n_idmaps && (execute || cfg->hooks[BV_HOOK_START].n || cfg->ns_share[BV_NS_PID]);
 }
 
+/* A path that the monitor uses after it left the caller's working directory. Owned by the caller. */
+static char *absolute_path(const char *path)
+{
+	autofree char *cwd = path[0] == '/' ? NULL : getcwd(NULL, 0);
+	return cwd ? bv_asprintf("%s/%s", cwd, path) : strdup(path);
+}
+
+static int make_paths_absolute(struct bv_monitor *m, struct bv_config *cfg, struct bv_error *err)
+{
+	char **paths[] = { &cfg->console_logfile, &cfg->console_path, &m->pidfile };
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+		char *old = *paths[i];
+		if (!old || bv_streq(old, "none"))
+			continue;
+		*paths[i] = absolute_path(old);
+		free(old);
+		if (!*paths[i])
+			return bv_fail(err, ENOMEM, "out of memory");
+	}
+	return 0;
+}
+
 static int copy_command(struct bv_monitor *m, char *const *command, struct bv_error *err)
 {
 	for (; command && *command; command++)
@@ -316,6 +343,10 @@ static int prepare(struct bv_monitor *m, struct bv_instance *inst, const struct 
 	if (r < 0)
 		return r;
 	m->config = take_ptr(inst->config);
+	m->pidfile = o->pidfile ? strdup(o->pidfile) : NULL;
+	r = make_paths_absolute(m, m->config, err);
+	if (r < 0)
+		return r;
 	r = bv_engine_find(&m->engine, m->config->engine, err);
 	if (r == 0) {
 		bv_run_init(&m->run);
@@ -427,6 +458,7 @@ static void clear_monitor(struct bv_monitor *m)
 	bv_config_free(m->config);
 	bv_cgroup_free(m->cgroup);
 	bv_strv_clear(&m->command);
+	free(m->pidfile);
 	bv_run_state_clear(&m->state);
 	bv_rundir_close(&m->rd);
 	close_fd(&m->lock);
@@ -445,7 +477,6 @@ int bv_instance_start(struct bv_instance *inst, const struct bv_start_options *o
 		.foreground = options->foreground,
 		.exec_uid = options->uid,
 		.exec_gid = options->gid,
-		.pidfile = options->pidfile,
 		.report = -1,
 		.epoll = -1,
 		.listener = -1,

@@ -140,7 +140,7 @@ void bv_lsm_release(const struct bv_config *cfg, const char *name, const char *l
 		bv_apparmor_unload(cfg, name, lxcpath);
 }
 
-/* ---- the label of the next exec ---- */
+/* ---- setting the label ---- */
 
 /* An attribute of the calling process on this very procfs: nothing that is mounted over a part of it is entered. */
 static int open_attribute(int proc_fd, const char *path)
@@ -179,23 +179,27 @@ static int write_attribute(int fd, const char *text)
 	return n < 0 ? -errno : (size_t)n == len ? 0 : -EIO;
 }
 
-int bv_lsm_apply_exec(const char *label, int proc_fd, struct bv_error *err)
+int bv_lsm_apply(const char *label, int proc_fd, struct bv_error *err)
 {
 	bool apparmor = bv_lsm_host() == BV_LSM_APPARMOR;
 	int r = check_procfs(proc_fd, err);
 	if (r < 0)
 		return r;
 
-	/* Linux 5.8 gave AppArmor a directory of its own; attr/exec belongs to whichever module is the first. */
-	autoclose int fd = apparmor ? open_attribute(proc_fd, "self/attr/apparmor/exec") : -ENOENT;
+	/*
+	 * AppArmor's label changes now: a change at the exec would clear the signal that ties us to our parent
+	 * (apparmor_bprm_committing_creds). Linux 5.8 gave it a directory of its own; self/attr/current and exec belong
+	 * to whichever module is the first.
+	 */
+	autoclose int fd = apparmor ? open_attribute(proc_fd, "self/attr/apparmor/current") : -ENOENT;
 	if (fd == -ENOENT)
-		fd = open_attribute(proc_fd, "self/attr/exec");
+		fd = open_attribute(proc_fd, apparmor ? "self/attr/current" : "self/attr/exec");
 	if (fd < 0)
 		return fail_label(label, fd, err);
 	if ((r = check_procfs(fd, err)) < 0)
 		return r;
 
-	autofree char *text = apparmor ? bv_asprintf("exec %s", label) : strdup(label);
+	autofree char *text = apparmor ? bv_asprintf("changeprofile %s", label) : strdup(label);
 	if (!text)
 		return bv_fail(err, ENOMEM, "out of memory");
 	r = write_attribute(fd, text);

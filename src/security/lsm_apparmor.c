@@ -202,10 +202,16 @@ static char *profile_file(const char *name, const char *lxcpath)
 	return bv_asprintf("%s/%s/apparmor/lxc-%s", lxcpath, name, name);
 }
 
-static int run_parser(const char *const argv[], struct bv_error *err)
+/* What the parser says of a profile's text is for the user; that there is nothing to unload is not (`quiet`). */
+static int run_parser(const char *const argv[], bool quiet, struct bv_error *err)
 {
 	pid_t pid;
-	int status, r = posix_spawn(&pid, APPARMOR_PARSER, NULL, NULL, (char *const *)argv, environ);
+	posix_spawn_file_actions_t actions;
+	posix_spawn_file_actions_init(&actions);
+	if (quiet)
+		posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+	int status, r = posix_spawn(&pid, APPARMOR_PARSER, &actions, NULL, (char *const *)argv, environ);
+	posix_spawn_file_actions_destroy(&actions);
 	if (r != 0) {
 		bv_fail(err, r, "cannot run " APPARMOR_PARSER ": %s", strerror(r));
 		return bv_hint(err, "apt-get install apparmor, or set lxc.apparmor.profile = unconfined");
@@ -258,7 +264,7 @@ int bv_apparmor_load(const struct bv_lsm_facts *facts, const struct bv_config *c
 	bool cache = bv_mkdir_p(AT_FDCWD, APPARMOR_CACHE, 0755) == 0;
 	const char *const with_cache[] = { "apparmor_parser", "-rWL", APPARMOR_CACHE, path, NULL };
 	const char *const without[] = { "apparmor_parser", "-rK", path, NULL };
-	r = run_parser(cache ? with_cache : without, err);
+	r = run_parser(cache ? with_cache : without, false, err);
 	if (r < 0 || !cfg->apparmor_allow_nesting || !facts->stacking)
 		return r;
 
@@ -281,6 +287,6 @@ void bv_apparmor_unload(const struct bv_config *cfg, const char *name, const cha
 		bv_info("security", "the AppArmor namespace %s stays: %s", dir, strerror(errno));
 	const char *const argv[] = { "apparmor_parser", "-RK", path, NULL };
 	struct bv_error err = { 0 };
-	if (access(path, F_OK) == 0 && run_parser(argv, &err) < 0)
+	if (access(path, F_OK) == 0 && run_parser(argv, true, &err) < 0)
 		bv_info("security", "%s", err.what);
 }

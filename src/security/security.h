@@ -86,7 +86,8 @@ int bv_lsm_apply_keyring(const struct bv_config *cfg, int proc_fd, struct bv_err
 /* Unload a generated profile after the stop. */
 void bv_lsm_release(const struct bv_config *cfg, const char *name, const char *lxcpath);
 /*
- * Set the label for the next exec through `proc_fd`, an O_PATH fd of a procfs that the caller knows to be the
- * kernel's own (fstatfs PROC_SUPER_MAGIC is checked again): never a path inside the rootfs.
+ * Set the label: AppArmor's at once, SELinux's at the next exec. Through `proc_fd`, an O_PATH fd of a procfs that the
+ * caller knows to be the kernel's own (fstatfs PROC_SUPER_MAGIC is checked again): never a path inside the rootfs. A
+ * parent-death signal is to be set after it.
  */
-int bv_lsm_apply_exec(const char *label, int proc_fd, struct bv_error *err);
+int bv_lsm_apply(const char *label, int proc_fd, struct bv_error *err);

@@ -113,6 +113,14 @@ lxc-start -P "$L" -n nobody 2>"$TMPDIR/err"
 check "an unknown instance is named" like "$(head -n 1 "$TMPDIR/err")" 'nobody'
 check "no cgroup is left by failures" is "$(find /sys/fs/cgroup -maxdepth 3 -name 'lxc.*.'$N 2>/dev/null)" ""
 
+# ---- paths on the command line are the caller's ----
+(cd "$TMPDIR" && lxc-start -P "$L" -n $N -p pid.file -L console.log)
+check "a relative pid file is where the caller is" is "$(cat "$TMPDIR/pid.file")" \
+	"$(sed -n 's/^monitor //p' "$BIVALVE_RUN"/*/$N/state)"
+check "and so is the console's log" test -f "$TMPDIR/console.log"
+lxc-stop -P "$L" -n $N -k
+check "the pid file goes with the monitor" eventually 2 test ! -e "$TMPDIR/pid.file"
+
 # ---- kill -9 ----
 lxc-start -P "$L" -n $N
 monitor=$(sed -n 's/^monitor \([0-9]*\)/\1/p' "$BIVALVE_RUN"/*/$N/state)
@@ -136,5 +144,5 @@ for step in state pre-start prepare spawn idmap network setup start-host exec en
 	fi
 done
 
-rm -rf "$L" "$TMPDIR/rootfs" "$TMPDIR/err"
+rm -rf "$L" "$TMPDIR/rootfs" "$TMPDIR/err" "$TMPDIR/console.log"
 done_testing

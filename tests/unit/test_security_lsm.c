@@ -185,7 +185,7 @@ TEST(labels_are_written_to_a_procfs_only)
 	CHECK_INT(bv_mkdir_p(AT_FDCWD, attr, 0755), 0);
 	CHECK_INT(bv_replace_file(AT_FDCWD, file, "", 0, 0644, false), 0);
 	autoclose int fake = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	CHECK_INT(bv_lsm_apply_exec("label", fake, &err), -EPERM);
+	CHECK_INT(bv_lsm_apply("label", fake, &err), -EPERM);
 	CHECK(strstr(err.what, "no procfs"));
 	struct stat st;
 	CHECK(stat(file, &st) == 0 && st.st_size == 0);
@@ -196,7 +196,7 @@ TEST(labels_are_written_to_a_procfs_only)
 	autoclose int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (bv_lsm_host() != BV_LSM_NONE)
 		SKIP("a security module is active here: a label would be set");
-	CHECK(bv_lsm_apply_exec("no_such_label", proc, &err) < 0);
+	CHECK(bv_lsm_apply("no_such_label", proc, &err) < 0);
 	CHECK(strstr(err.what, "no_such_label"));
 }
 

@@ -125,9 +125,8 @@ static void release(struct bv_run *run)
 
 static void undo_prepare(void *ctx)
 {
-	struct bv_run *run = ctx;
-	bv_lsm_release(run->config, run->name, run->lxcpath);
-	release(run);
+	/* A generated profile is unloaded by the clean-up, which follows a failed start as well. */
+	release(ctx);
 }
 
 /* ---- spawn ---- */

@@ -187,7 +187,7 @@ int bv_process_restrict(const struct bv_process_limits *l, struct bv_error *err)
 	bool has_filter = l->seccomp && l->seccomp->n > 0;
 	bool keep_caps = l->uid != 0 && (l->set_caps || has_filter);
 
-	int r = l->label ? bv_lsm_apply_exec(l->label, l->proc_fd, err) : 0;
+	int r = l->label ? bv_lsm_apply(l->label, l->proc_fd, err) : 0;
 	if (r < 0)
 		return r;
 	if (keep_caps && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
