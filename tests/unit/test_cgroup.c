@@ -601,17 +601,17 @@ TEST(damaged_descriptions)
 	static const char *const bad[] = {
 		"unified",
 		"a b c d e f",
-		"a memory /x p m - - -",
-		"u unified sys p - - -",
-		"u unified /x/../etc p - - -",
-		"u unified /x ../p - - -",
-		"u unified /x p .. - -",
-		"u unified /x p - a//b -",
-		"u unified /x /p - - -",
-		"- memory /x p - - -",
-		"u unified /x p\\0 - - -",
-		"u unified /x p\\777 - - -",
-		"u unified /x p - - -\nu unified /x p - - -",
+		"a memory /x p m - - - -",
+		"u unified sys p - - - -",
+		"u unified /x/../etc p - - - -",
+		"u unified /x ../p - - - -",
+		"u unified /x p .. - - -",
+		"u unified /x p - a//b - -",
+		"u unified /x /p - - - -",
+		"- memory /x p - - - -",
+		"u unified /x p\\0 - - - -",
+		"u unified /x p\\777 - - - -",
+		"u unified /x p - - - -\nu unified /x p - - - -",
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		struct bv_cgroup *cg = NULL;
@@ -620,7 +620,7 @@ TEST(damaged_descriptions)
 		CHECK(!cg && err.code == EINVAL);
 	}
 	struct bv_cgroup *cg;
-	CHECK_INT(bv_cgroup_open(&cg, "x\\040y memory /sys/mem\\134ory p\\055q - - -\n", NULL), 0);
+	CHECK_INT(bv_cgroup_open(&cg, "x\\040y memory /sys/mem\\134ory p\\055q - - - -\n", NULL), 0);
 	CHECK_STR(cg->hiers[0].name, "x y");
 	CHECK_STR(cg->hiers[0].mount, "/sys/mem\\ory");
 	CHECK_STR(cg->hiers[0].payload, "p-q");

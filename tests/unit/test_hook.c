@@ -169,7 +169,8 @@ TEST(what_a_hook_inherits)
 	signal(SIGPIPE, SIG_DFL);
 	sigprocmask(SIG_SETMASK, &old, NULL);
 	CHECK(says("SigBlk:\t0000000000000000"));
-	CHECK(says("SigIgn:\t0000000000000000"));
+	/* Under make the C library's own two signals come ignored, and it lets nobody change that. */
+	CHECK(says("SigIgn:\t0000000000000000") || says("SigIgn:\t0000000180000000"));
 	CHECK_INT(run(&cfg, BV_HOOK_START,
 		      "sh -c 'for f in /proc/$$/fd/*; do test -e $f && echo fd ${f##*/}; done; cat; echo end'", &env,
 		      &err),
