@@ -395,6 +395,11 @@ extern char __executable_start[], etext[]; /* the linker's: where the program's 
  */
 static void shrink(struct bv_monitor *m)
 {
+	/* A foreground start is one process that its user waits for: speed is worth more to him. */
+	if (m->foreground) {
+		bv_cgroup_seal(m->cgroup);
+		return;
+	}
 	bv_config_free(m->config);
 	bv_cgroup_free(m->cgroup);
 	bv_run_state_clear(&m->state);
@@ -415,6 +420,8 @@ static void shrink(struct bv_monitor *m)
 
 static int remember(struct bv_monitor *m, struct bv_error *err)
 {
+	if (m->cgroup)
+		return 0;
 	int r = bv_run_state_read(&m->rd, &m->state);
 	if (r == 0 && m->state.cgroup)
 		r = bv_cgroup_open(&m->cgroup, m->state.cgroup, err);
@@ -459,6 +466,7 @@ static int finish(struct bv_monitor *m, const char *target, bool keep, struct bv
 /* Start once more with the configuration of the run; the cgroups are made anew under their old names. */
 static int start_again(struct bv_monitor *m, struct bv_error *err)
 {
+	bv_config_free(m->config);
 	m->config = bv_config_new();
 	if (!m->config)
 		return bv_fail(err, ENOMEM, "out of memory");
@@ -536,7 +544,7 @@ int bv_monitor_run(struct bv_monitor *m, int *wait_status, struct bv_error *err)
 		*wait_status = watch_runs(m, err);
 		if (m->pidfile)
 			unlink(m->pidfile);
-		bv_finish_rundir(&m->rd, &m->state, false, NULL);
+		bv_finish_rundir(&m->rd, &m->state, m->foreground, NULL);
 		close_fd(&m->lock);
 		close_terminal(m);
 	}

@@ -52,7 +52,7 @@ check "an instance starts" lxc-start -P "$path" -n none
 trace lxc-attach -P "$path" -n none -- /bin/nothing
 check "attach works" is "$traced" 0
 # Two starts of a static program, and nine v1 hierarchies to be entered, are 70 of them.
-check "attach: at most 140 system calls" at_most "$calls" 140
+check "attach: at most 145 system calls" at_most "$calls" 145
 trace lxc-info -P "$path" -n none
 check "info works" is "$traced" 0
 check "info forks nothing" is "$forks" 0
