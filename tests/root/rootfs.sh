@@ -282,7 +282,7 @@ check "a race leaves nothing outside" is "$(ls "$outside")" file
 config "$all" "$ttys" 'lxc.mount.entry = shm dev/shm tmpfs size=64k,nosuid,create=dir 0 0' \
 	"lxc.mount.entry = $outside mnt/a none bind,ro,nodev,create=dir 0 0" \
 	"lxc.mount.entry = $outside/file mnt/f none bind,ro,create=file,rslave 0 0"
-view='cut -d" " -f 4-6 /proc/self/mountinfo; ls /dev'
+view='cut -d" " -f 4-6 /proc/self/mountinfo | sort; ls /dev'
 inside "$view"
 want=$out
 for missing in openat2 mount_setattr fsopen open_tree move_mount,open_tree,fsopen,mount_setattr,openat2; do
