@@ -166,13 +166,14 @@ static bool list_is_of(const char *list, const struct cgroup_hier *h)
 static int set_base(struct cgroup_hier *h, const char *path)
 {
 	/*
-	 * `root` is what is mounted; a path outside of it ("/..", another subtree) cannot be reached. A hierarchy that was
-	 * mounted in a cgroup namespace may show "/.." as its root and begin at the namespace all the same: look.
+	 * `root` is what is mounted; a path outside of it ("/..", another subtree) cannot be reached. A hierarchy that
+	 * was mounted in a cgroup namespace may show "/.." as its root and begin at the namespace all the same: look.
 	 */
 	bool whole = bv_streq(h->root, "/");
 	if (!whole && bv_after(h->root, "/..")) {
 		char procs[PATH_MAX];
-		whole = cgroup_path(procs, h, path + strspn(path, "/"), "cgroup.procs") == 0 && access(procs, F_OK) == 0;
+		whole = cgroup_path(procs, h, path + strspn(path, "/"), "cgroup.procs") == 0 &&
+		        access(procs, F_OK) == 0;
 	}
 	const char *below = whole ? path : bv_after(path, h->root);
 	if (!below || (*below && *below != '/') || bv_after(path, "/.."))

@@ -274,7 +274,9 @@ static void describe_for_build(const struct cmd *cmd, const char *what)
 		print_and_exit(&b, STDOUT_FILENO, EXIT_SUCCESS);
 }
 
-/* A caller may have closed 0, 1 or 2: what is opened next must not take their place (a lock that becomes a terminal). */
+/*
+ * A caller may have closed 0, 1 or 2: what is opened next must not take their place (a lock that becomes a terminal).
+ */
 static void fill_standard_files(void)
 {
 	struct pollfd p[] = { { .fd = STDIN_FILENO }, { .fd = STDOUT_FILENO }, { .fd = STDERR_FILENO } };

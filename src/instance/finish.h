@@ -11,8 +11,8 @@
  * by lxc-start, lxc-stop or lxc-destroy when the monitor was killed. The caller holds the lock.
  *
  * The stop hook; down scripts, and phys nics go back; LSM profile; what is left in the cgroups is killed and they are
- * removed; the post-stop hook; an ephemeral instance is destroyed; at last the run directory goes, and with it the state.
- * Every part is tried whatever the others said: the first failure is in `err`.
+ * removed; the post-stop hook; an ephemeral instance is destroyed; at last the run directory goes, and with it the
+ * state. Every part is tried whatever the others said: the first failure is in `err`.
  */
 struct bv_finish {
 	const char *lxcpath, *name;

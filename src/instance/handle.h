@@ -15,7 +15,7 @@ struct bv_handle {
 	struct bv_run_state state;
 	const struct bv_engine *engine;
 	struct bv_config *config;    /* the effective one of the run; an empty one when it is lost */
-	struct bv_error lost;        /* why it is lost, code 0 when it is not: good enough to stop it, not to enter it */
+	struct bv_error lost; /* why it is lost, code 0 when it is not: good enough to stop it, not to enter it */
 	struct bv_cgroup *cgroup;
 	struct bv_run run;           /* pid, pidfd, config, cgroup, label */
 };

@@ -29,7 +29,8 @@ static int run_root(char *buf, size_t size, struct bv_error *err)
 	else if (user && *user)
 		n = snprintf(buf, size, "%s/bivalve", user);
 	else
-		return bv_fail(err, ENOENT, "XDG_RUNTIME_DIR is not set, so there is no place for the state of running instances");
+		return bv_fail(err, ENOENT,
+		               "XDG_RUNTIME_DIR is not set, so there is no place for the state of running instances");
 	return n < (int)size ? 0 : bv_fail(err, ENAMETOOLONG, "the path of the run directory is too long");
 }
 
@@ -50,9 +51,9 @@ int bv_rundir_parent(const char *lxcpath, char *buf, size_t size, struct bv_erro
 
 	size_t used = strlen(buf);
 	struct stat st;
-	int n = stat(lxcpath, &st) == 0 ?
-			snprintf(buf + used, size - used, "/%" PRIx64 "-%" PRIx64, (uint64_t)st.st_dev, (uint64_t)st.st_ino) :
-			snprintf(buf + used, size - used, "/t%" PRIx64, hash_text(lxcpath));
+	int n = stat(lxcpath, &st) == 0 ? snprintf(buf + used, size - used, "/%" PRIx64 "-%" PRIx64,
+	                                           (uint64_t)st.st_dev, (uint64_t)st.st_ino)
+	                                : snprintf(buf + used, size - used, "/t%" PRIx64, hash_text(lxcpath));
 	return n < (int)(size - used) ? 0 : bv_fail(err, ENAMETOOLONG, "the path of the run directory is too long");
 }
 
@@ -188,8 +189,8 @@ int bv_rundir_remove(struct bv_rundir *rd)
 
 	/*
 	 * One rename makes the instance stopped and its name free: whoever starts it next makes a directory and a lock
-	 * of its own, however long we take with the rest. A name with a dot is no instance's. What is under it belongs to
-	 * a removal that was killed, or that is not through yet and does not mind our help.
+	 * of its own, however long we take with the rest. A name with a dot is no instance's. What is under it belongs
+	 * to a removal that was killed, or that is not through yet and does not mind our help.
 	 */
 	char gone[BV_RUN_PATH_MAX + 1];
 	char *slash = strrchr(rd->path, '/');

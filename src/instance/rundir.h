@@ -20,7 +20,7 @@ enum { BV_RUN_PATH_MAX = 256 };
 struct bv_rundir {
 	int fd;                     /* O_PATH of RUN/NAME, or -1: there is none, so the instance is stopped */
 	char path[BV_RUN_PATH_MAX];
-	bool found;                 /* by bv_rundir_lock: it was there, left by a start that was killed if nobody holds it */
+	bool found; /* by bv_rundir_lock: it was there, left by a start that was killed if nobody holds it */
 };
 
 /* The state file. Missing keys are 0. */
@@ -52,7 +52,9 @@ int bv_rundir_lock(struct bv_rundir *rd, const char *lxcpath, const char *name, 
 int bv_rundir_write(const struct bv_rundir *rd, const char *file, const void *data, size_t len, struct bv_error *err);
 /* Is the lock held by anybody? Takes nothing. 1, 0 or -errno. */
 int bv_rundir_is_locked(const struct bv_rundir *rd);
-/* Remove the directory and all in it, and what a removal that was killed left of one before; the caller holds the lock. */
+/*
+ * Remove the directory and all in it, and what a removal that was killed left of one before; the caller holds the lock.
+ */
 int bv_rundir_remove(struct bv_rundir *rd);
 void bv_rundir_close(struct bv_rundir *rd);
 

@@ -58,8 +58,9 @@ static int find_prefix(const char *path, const struct bv_storage_ops **ops, cons
 		return 0;
 	for (size_t i = 0; i < ARRAY_SIZE(foreign); i++)
 		if (bv_streq(type, foreign[i]))
-			return bv_fail(err, ENOTSUP, "lxc.rootfs.path = %s: this build knows no storage of type %s, only %s",
-				       path, type, KNOWN);
+			return bv_fail(err, ENOTSUP,
+			               "lxc.rootfs.path = %s: this build knows no storage of type %s, only %s", path,
+			               type, KNOWN);
 	bv_fail(err, EINVAL, "lxc.rootfs.path = %s: there is no storage type \"%s\"", path, type);
 	return bv_hint(err, "known types: %s", KNOWN);
 }

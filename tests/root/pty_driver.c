@@ -317,7 +317,8 @@ int main(int argc, char **argv)
 		ok = obey(first);
 		size_t skip = d.len < 3000 ? 0 : d.len - 3000;
 		if (!ok)
-			fprintf(stderr, "line %d failed: %s\n--- output:\n%s\n---\n", n, shown, d.out ? d.out + skip : "");
+			fprintf(stderr, "line %d failed: %s\n--- output:\n%s\n---\n", n, shown,
+			        d.out ? d.out + skip : "");
 	}
 	if (!has_ended()) {
 		kill(d.pid, SIGKILL);

@@ -13,7 +13,8 @@
 #include "util/cleanup.h"
 #include "util/file.h"
 
-#define HEAD "image: {distribution: debian, release: bookworm, architecture: x86_64}\nsource: {downloader: debootstrap}\n"
+#define HEAD                                                                                                           \
+	"image: {distribution: debian, release: bookworm, architecture: x86_64}\nsource: {downloader: debootstrap}\n"
 
 static int decode(struct bv_recipe **ret, struct bv_yaml **tree, const char *text, struct bv_error *err)
 {
@@ -51,20 +52,24 @@ TEST(sections)
 	autoclean(bv_yaml_freep) struct bv_yaml *tree = NULL;
 	autoclean(bv_recipe_freep) struct bv_recipe *r = NULL;
 	struct bv_error err = { 0 };
-	CHECK_INT(decode(&r, &tree,
-			 HEAD
-			 "mappings:\n  architectures: {x86_64: x64}\n"
-			 "packages:\n  manager: apt\n  update: true\n  sets:\n"
-			 "  - {packages: [a, b], action: install, early: true}\n"
-			 "  - {packages: [c], action: remove, releases: [sid]}\n"
-			 "files:\n"
-			 "- {generator: dump, path: '/etc/{{ image.release }}', content: '{{ x }}', mode: 0600, uid: 5}\n"
-			 "- {generator: dump, path: /b, content: '{{image.distribution}} {{ image.architecture_mapped }}', templated: true}\n"
-			 "- {generator: template, path: /c, content: 'I am {{ instance.name }}'}\n"
-			 "actions:\n- {trigger: post-files, action: 'echo {{ no }}', types: [vm]}\n"
-			 "environment:\n  clear_defaults: true\n  variables: [{key: A, value: '{{ image.release }}'}]\n"
-			 "targets:\n  lxc:\n    create_message: '{{ login.user }} {{ login.password }}'\n"
-			 "    config: [{type: system, content: 'lxc.arch = {{ image.architecture_mapped }}'}]\n", &err), 0);
+	CHECK_INT(
+		decode(&r, &tree,
+	               HEAD
+	               "mappings:\n  architectures: {x86_64: x64}\n"
+	               "packages:\n  manager: apt\n  update: true\n  sets:\n"
+	               "  - {packages: [a, b], action: install, early: true}\n"
+	               "  - {packages: [c], action: remove, releases: [sid]}\n"
+	               "files:\n"
+	               "- {generator: dump, path: '/etc/{{ image.release }}', content: '{{ x }}', mode: 0600, uid: 5}\n"
+	               "- {generator: dump, path: /b, content: '{{image.distribution}} {{ image.architecture_mapped "
+	               "}}', templated: true}\n"
+	               "- {generator: template, path: /c, content: 'I am {{ instance.name }}'}\n"
+	               "actions:\n- {trigger: post-files, action: 'echo {{ no }}', types: [vm]}\n"
+	               "environment:\n  clear_defaults: true\n  variables: [{key: A, value: '{{ image.release }}'}]\n"
+	               "targets:\n  lxc:\n    create_message: '{{ login.user }} {{ login.password }}'\n"
+	               "    config: [{type: system, content: 'lxc.arch = {{ image.architecture_mapped }}'}]\n",
+	               &err),
+		0);
 	CHECK_STR(err.what, "");
 	CHECK_STR(r->image.mapped, "x64");
 	const struct bv_recipe_set *sets = r->packages.sets.v;
@@ -90,11 +95,13 @@ TEST(sections)
 
 TEST(what_is_refused)
 {
-	check_refused("image: {distribution: d}\nsource: {downloader: debootstrap}\n", "r.yaml:1:1: \"release\" is missing here");
+	check_refused("image: {distribution: d}\nsource: {downloader: debootstrap}\n",
+	              "r.yaml:1:1: \"release\" is missing here");
 	check_refused("image: {distribution: d, release: r}\n", "r.yaml:1:1: \"source\" is missing here");
 	check_refused(HEAD "packges: {}\n", "r.yaml:3:1: unknown key \"packges\"; did you mean \"packages\"?");
 	check_refused(HEAD "files:\n- {generator: dmp, path: /a}\n",
-		      "r.yaml:4:4: \"generator\" cannot be \"dmp\"; it is one of: dump, copy, remove, hostname, hosts, fstab, template");
+	              "r.yaml:4:4: \"generator\" cannot be \"dmp\"; it is one of: dump, copy, remove, hostname, hosts, "
+	              "fstab, template");
 	check_refused(HEAD "files:\n- {generator: dump, path: /a, mode: 999}\n",
 		      "r.yaml:4:31: \"mode\" must be an octal mode like 0644");
 	check_refused(HEAD "files:\n- {generator: dump, path: /a, uid: -1}\n", "r.yaml:4:31: \"uid\" must be a number");
@@ -107,7 +114,8 @@ TEST(what_is_refused)
 	check_refused(HEAD "files: [{generator: dump, path: '/{{ image.relase }}'}]\n",
 		      "r.yaml:3:27: {{ image.relase }} is not a key of this recipe");
 	check_refused(HEAD "files: [{generator: dump, path: '/{{ instance.name }}'}]\n",
-		      "r.yaml:3:27: {{ instance.name }} belongs to one instance: use it in a file of generator \"template\" or in targets");
+	              "r.yaml:3:27: {{ instance.name }} belongs to one instance: use it in a file of generator "
+	              "\"template\" or in targets");
 	check_refused(HEAD "files: [{generator: dump, path: '/{{ x'}]\n", "r.yaml:3:27: \"{{\" is not closed");
 	check_refused("image: {distribution: d, release: --help}\nsource: {downloader: debootstrap}\n",
 		      "r.yaml:1:26: image.release cannot be \"--help\"");
@@ -207,10 +215,11 @@ TEST(mirrors_of_the_host)
 		  "deb http://u/pub/ubuntu/ noble-security main\n");
 	write_apt("sources.list.d/a.list", "deb http://other/tools stable main\n");
 	write_apt("sources.list.d/b.sources",
-		  "# comment\nTypes: deb deb-src\nURIs: http://d/debian\n  http://e/debian\nSuites: bookworm\n bookworm-updates\n"
-		  "Signed-By: /k/debian.gpg\n\n"
-		  "Types: deb\nURIs: http://s/debian-security\nSuites: bookworm-security\n\n"
-		  "Enabled: no\nTypes: deb\nURIs: http://x/fedora\nSuites: f\n");
+	          "# comment\nTypes: deb deb-src\nURIs: http://d/debian\n  http://e/debian\nSuites: bookworm\n "
+	          "bookworm-updates\n"
+	          "Signed-By: /k/debian.gpg\n\n"
+	          "Types: deb\nURIs: http://s/debian-security\nSuites: bookworm-security\n\n"
+	          "Enabled: no\nTypes: deb\nURIs: http://x/fedora\nSuites: f\n");
 	CHECK_INT(bv_apt_find_mirror("debian", "trixie", &m, &err), 0);
 	CHECK_STR(m.url, "http://d/debian");
 	CHECK_STR(m.security_url, "http://s/debian-security");
