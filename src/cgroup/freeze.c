@@ -113,13 +113,19 @@ static int kill_by_hand(const struct cgroup_hier *h, const struct cgroup_hier *f
 	return -ETIMEDOUT;
 }
 
-/* cgroup.events wakes a poller when "populated" changes. */
-static int wait_empty(const struct cgroup_hier *h, int64_t deadline)
+/*
+ * cgroup.events wakes a poller when "populated" changes. What the v1 freezer holds does not die: it is thawed, and now
+ * and then again, for a freeze that another process has begun may come after that.
+ */
+static int wait_empty(const struct cgroup_hier *h, const struct cgroup_hier *v1_freezer, int64_t deadline)
 {
+	enum { SLICE_MS = 100 };
 	autoclose int fd = cgroup_open_file(h, h->payload, "cgroup.events", O_RDONLY);
 	if (fd < 0)
 		return fd == -ENOENT ? 0 : fd;
 	for (;;) {
+		if (v1_freezer)
+			v1_freezer->backend->write_frozen(v1_freezer, false);
 		char events[256];
 		ssize_t n = pread(fd, events, sizeof(events) - 1, 0);
 		if (n < 0)
@@ -131,7 +137,7 @@ static int wait_empty(const struct cgroup_hier *h, int64_t deadline)
 		if (deadline >= 0 && left <= 0)
 			return -ETIMEDOUT;
 		struct pollfd p = { .fd = fd, .events = POLLPRI };
-		poll(&p, 1, (int)left);
+		poll(&p, 1, v1_freezer && (left < 0 || left > SLICE_MS) ? SLICE_MS : (int)left);
 	}
 }
 
@@ -154,9 +160,7 @@ int bv_cgroup_kill(struct bv_cgroup *cg, int timeout_ms, struct bv_error *err)
 
 	int r = h->backend->v2 ? cgroup_write(h, h->payload, "cgroup.kill", "1") : -ENOENT; /* Linux 5.14 */
 	if (r == 0) {
-		if (freezer && !freezer->backend->v2)
-			freezer->backend->write_frozen(freezer, false);
-		r = wait_empty(h, deadline);
+		r = wait_empty(h, freezer && !freezer->backend->v2 ? freezer : NULL, deadline);
 	} else {
 		r = kill_by_hand(h, freezer, deadline);
 	}

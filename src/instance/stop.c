@@ -30,6 +30,13 @@ static int to_ms(int seconds)
 	return seconds < 0 ? -1 : seconds > INT_MAX / 1000 ? INT_MAX : seconds * 1000;
 }
 
+/* Stopped; or in another run already, which somebody started the moment this one had ended. */
+static bool is_over(const struct bv_run_state *st, enum bv_state effective, const void *data)
+{
+	const struct bv_run_state *old = data;
+	return effective == BV_STOPPED || st->monitor_pid != old->monitor_pid;
+}
+
 /* Init is gone: wait for the monitor's clean-up, or do it where there is no monitor. */
 static int wait_stopped(struct bv_instance *inst, struct bv_handle *h, struct bv_error *err)
 {
@@ -37,13 +44,27 @@ static int wait_stopped(struct bv_instance *inst, struct bv_handle *h, struct bv
 		bv_finish_abandoned(inst->lxcpath, inst->name);
 
 	/* It is a matter of a millisecond or two, and to close an inotify instance costs ten (fsnotify waits for SRCU). */
-	enum bv_state state;
 	for (int64_t end = bv_now_ms() + QUICK_MS; bv_now_ms() < end;) {
-		if (bv_instance_state(inst, &state, NULL) == 0 && state == BV_STOPPED)
+		if (bv_wait_until(inst, is_over, &h->state, 0, NULL) == 0)
 			return 0;
 		nanosleep(&(struct timespec){ .tv_nsec = QUICK_STEP_NS }, NULL);
 	}
-	return bv_instance_wait(inst, 1U << BV_STOPPED, KILL_GRACE_S, err);
+	return bv_wait_until(inst, is_over, &h->state, KILL_GRACE_S, err);
+}
+
+/*
+ * Wait for the end of init, which was killed. A freeze that another command began before may come after our thaw, and
+ * what is frozen by the v1 freezer does not even die: so we look again.
+ */
+static int wait_killed(struct bv_handle *h)
+{
+	enum { SLICE_MS = 100 };
+	int r = -ETIMEDOUT;
+	for (int64_t end = bv_now_ms() + KILL_GRACE_S * 1000; r == -ETIMEDOUT && bv_now_ms() < end;) {
+		thaw(h);
+		r = bv_pidfd_wait(h->run.pidfd, SLICE_MS);
+	}
+	return r;
 }
 
 static int kill_now(struct bv_instance *inst, struct bv_handle *h, struct bv_error *err)
@@ -52,11 +73,10 @@ static int kill_now(struct bv_instance *inst, struct bv_handle *h, struct bv_err
 	if (r < 0 && r != -ESRCH)
 		return r;
 	bv_error_clear(err);
-	thaw(h);
-	if (bv_pidfd_wait(h->run.pidfd, KILL_GRACE_S * 1000) < 0) {
+	if (wait_killed(h) < 0) {
 		/* lxc.signal.stop may be a signal that init ignores. */
 		bv_pidfd_send_signal(h->run.pidfd, SIGKILL);
-		if (bv_pidfd_wait(h->run.pidfd, KILL_GRACE_S * 1000) < 0) {
+		if (wait_killed(h) < 0) {
 			bv_fail(err, ETIMEDOUT, "init of %s (pid %d) does not die", inst->name, (int)h->run.pid);
 			return bv_hint(err, "see what it waits for: cat /proc/%d/stack", (int)h->run.pid);
 		}
@@ -133,6 +153,13 @@ int bv_instance_freeze(struct bv_instance *inst, bool freeze, struct bv_error *e
 		r = bv_fail(err, ENOTSUP, "%s has no cgroup, so it cannot be frozen", inst->name);
 	else
 		r = bv_cgroup_freeze(h.cgroup, freeze, FREEZE_TIMEOUT_MS, err);
+	/* Ended meanwhile: then the cgroup of that name may be the next run's, which nobody asked to freeze. */
+	if (h.cgroup && bv_pidfd_wait(h.run.pidfd, 0) == 0) {
+		if (freeze)
+			bv_cgroup_freeze(h.cgroup, false, FREEZE_TIMEOUT_MS, NULL);
+		bv_error_clear(err);
+		r = bv_fail(err, ESRCH, "%s is not running", inst->name);
+	}
 	if (r == 0)
 		bv_state_touch(&h.rd);
 	bv_handle_close(&h);
