@@ -69,8 +69,9 @@ int bv_finish_run(const struct bv_rundir *rd, const struct bv_run_state *st, con
 		bv_cgroup_open(&cg, st->cgroup, &part);
 	note(&first, &part);
 
-	autoclean(bv_config_freep) struct bv_config *cfg = bv_config_new();
-	if (!cfg || bv_config_load(cfg, rd->fd, "config", &part) < 0) {
+	autoclean(bv_config_freep) struct bv_config *own = how->config ? NULL : bv_config_new();
+	const struct bv_config *cfg = how->config ? how->config : own;
+	if (!cfg || (own && bv_config_load(own, rd->fd, "config", &part) < 0)) {
 		/* Killed before it was written: nothing ran yet that hooks or scripts would have to undo. */
 		bv_error_clear(&part);
 		if (cg)
@@ -169,9 +170,11 @@ static void remove_unrecorded(const char *lxcpath, const char *name)
 
 int bv_finish_stale(struct bv_rundir *rd, const char *lxcpath, const char *name, struct bv_error *err)
 {
+	if (!rd->found)
+		return 0;
 	struct bv_run_state st;
 	int r = bv_run_state_read(rd, &st);
-	if (rd->found && (r < 0 || !st.cgroup))
+	if (r < 0 || !st.cgroup)
 		remove_unrecorded(lxcpath, name);
 	if (r < 0)
 		return 0;

@@ -17,6 +17,7 @@
 struct bv_finish {
 	const char *lxcpath, *name;
 	const char *target;             /* "stop" or "reboot" */
+	const struct bv_config *config; /* of the run, where the caller has it; NULL: it is read */
 	const struct bv_strv *ns_args;  /* for the stop hook, see engine/hook.h; NULL */
 	bool keep;                      /* reboot: cgroups and run directory stay, and nothing is destroyed */
 };

@@ -164,7 +164,7 @@ static int open_signals(struct bv_monitor *m, sigset_t *old, struct bv_error *er
 
 static void copy_size(const struct bv_monitor *m)
 {
-	int from = isatty(m->console.in) ? m->console.in : m->console.out;
+	int from = m->console.in >= 0 && isatty(m->console.in) ? m->console.in : m->console.out;
 	if (from >= 0 && m->console.master >= 0)
 		bv_terminal_copy_size(from, m->console.master);
 }
@@ -396,10 +396,8 @@ extern char __executable_start[], etext[]; /* the linker's: where the program's 
 static void shrink(struct bv_monitor *m)
 {
 	/* A foreground start is one process that its user waits for: speed is worth more to him. */
-	if (m->foreground) {
-		bv_cgroup_seal(m->cgroup);
+	if (m->foreground)
 		return;
-	}
 	bv_config_free(m->config);
 	bv_cgroup_free(m->cgroup);
 	bv_run_state_clear(&m->state);
@@ -454,6 +452,7 @@ static int finish(struct bv_monitor *m, const char *target, bool keep, struct bv
 		.lxcpath = m->lxcpath,
 		.name = m->name,
 		.target = target,
+		.config = m->config,
 		.ns_args = &ns_args,
 		.keep = keep,
 	};

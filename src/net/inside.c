@@ -158,6 +158,8 @@ int bv_net_configure(struct bv_net *net, const struct bv_config *cfg, struct bv_
 	rc = net->n ? 0 : bv_net_plan_inside(net, cfg, err);
 	if (rc < 0)
 		return rc;
+	if (net->n == 0 && !any_up(cfg))
+		return 0;
 	rc = bv_nl_open(&nl, err);
 	if (rc < 0)
 		return rc;

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/ioctl.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
@@ -93,6 +94,7 @@ static int await(struct child *ch, char token, struct bv_error *err)
 	return 0;
 }
 
+/* Our copies of the masters close at the exec, or with what else lxc-execute's init gives up. */
 static int send_ready(struct child *ch, struct bv_error *err)
 {
 	struct bv_setup *s = &ch->setup;
@@ -121,9 +123,6 @@ static int send_ready(struct child *ch, struct bv_error *err)
 	}
 	if (sendmsg(ch->sync, &msg, MSG_NOSIGNAL) < 0)
 		return bv_fail_errno(err, "cannot hand the ttys to the monitor");
-	close_fd(&s->console);
-	for (unsigned int i = 0; i < s->n_ttys; i++)
-		close_fd(&s->ttys[i]);
 	return 0;
 }
 
@@ -151,7 +150,8 @@ static int step_identity(void *ctx, struct bv_error *err)
 		errno = -r;
 		return bv_fail_errno(err, "cannot enter the container's cgroups");
 	}
-	ch->setup.host_proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (ch->c->label || ch->cfg->selinux_context_keyring)
+		ch->setup.host_proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 
 	if (!(ch->c->ns & NS_BIT(BV_NS_USER)))
 		return 0;
@@ -468,6 +468,9 @@ static int become_init(struct child *ch, struct bv_error *err)
 		.gid = cfg->init_gid,
 		.groups = groups,
 		.n_groups = n_groups,
+		/* What the kernel told at exec still holds: nobody changed ids since, but for a user namespace's root. */
+		.was_root = (ch->c->ns & NS_BIT(BV_NS_USER)) ||
+			    (!getauxval(AT_UID) && !getauxval(AT_EUID) && !getauxval(AT_GID) && !getauxval(AT_EGID)),
 		.set_caps = true,
 		.caps_keep = ch->c->caps_keep,
 		.no_new_privs = cfg->no_new_privs,

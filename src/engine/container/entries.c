@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/container/internal_mounts.h"
@@ -235,6 +236,22 @@ static int move(const struct bv_setup *s, const struct bv_mount_line *m, int tar
 	return 0;
 }
 
+/*
+ * A directory right below the /dev that we made ourselves (dev/shm, dev/mqueue), which every system wants: it is made
+ * and mounted on by its name, with nothing to be resolved. 1 done, 0 not such a one, -errno.
+ */
+static int mount_in_own_dev(const struct bv_setup *s, const struct bv_mount_line *m, const char *inside, int mnt)
+{
+	const char *name = bv_after(inside, "dev/");
+	if (!s->config->autodev || s->dev < 0 || s->dev_covered || !m->create_dir || !name || !*name ||
+	    strchr(name, '/') || bv_streq(name, ".") || bv_streq(name, ".."))
+		return 0;
+	if (mkdirat(s->dev, name, 0755) < 0)
+		return 0;
+	int r = bv_mount_attach(mnt, s->dev, name);
+	return r < 0 ? r : 1;
+}
+
 static int mount_entry(void *ctx, const struct bv_mount_line *m, const char *where, struct bv_error *err)
 {
 	struct bv_setup *s = ctx;
@@ -249,6 +266,13 @@ static int mount_entry(void *ctx, const struct bv_mount_line *m, const char *whe
 	autoclose int mnt = m->remount || m->move ? -1 : make_mount(s, m, err);
 	if (mnt < 0 && !m->remount && !m->move)
 		return mnt;
+	int done = mnt >= 0 ? mount_in_own_dev(s, m, inside, mnt) : 0;
+	if (done < 0) {
+		errno = -done;
+		return bv_fail_errno(err, "cannot mount %s on %s", m->source, m->target);
+	}
+	if (done)
+		return 0;
 	autoclose int target = open_target(s, m, inside, err);
 	if (target < 0)
 		return target;
@@ -256,6 +280,7 @@ static int mount_entry(void *ctx, const struct bv_mount_line *m, const char *whe
 		return remount(m, target, err);
 	if (m->move)
 		return move(s, m, target, err);
+	s->dev_covered |= strncmp(inside, "dev", 3) == 0 && !inside[3 + strspn(inside + 3, "/")];
 	int r = bv_rootat_attach(mnt, target);
 	if (r < 0) {
 		errno = -r;

@@ -75,7 +75,7 @@ static int fail_id(const char *what, unsigned int id, struct bv_error *err)
 	return code == EINVAL ? bv_hint(err, "lxc.idmap has to map it") : -code;
 }
 
-int bv_process_set_ids(uid_t uid, gid_t gid, const gid_t *groups, size_t n, struct bv_error *err)
+int bv_process_set_groups(const gid_t *groups, size_t n, struct bv_error *err)
 {
 	/* A namespace whose setgroups says "deny" forbids it for good (Linux 3.19): to drop one may widen access. */
 	if (setgroups(n, n > 0 ? groups : NULL) < 0) {
@@ -84,6 +84,14 @@ int bv_process_set_ids(uid_t uid, gid_t gid, const gid_t *groups, size_t n, stru
 		if (getgroups(0, NULL) > 0)
 			bv_warn("process", "the user namespace does not let the supplementary groups be dropped");
 	}
+	return 0;
+}
+
+int bv_process_set_ids(uid_t uid, gid_t gid, const gid_t *groups, size_t n, struct bv_error *err)
+{
+	int r = bv_process_set_groups(groups, n, err);
+	if (r < 0)
+		return r;
 	if (setresgid(gid, gid, gid) < 0)
 		return fail_id("group", gid, err);
 	if (setresuid(uid, uid, uid) < 0)
@@ -192,7 +200,9 @@ int bv_process_restrict(const struct bv_process_limits *l, struct bv_error *err)
 		return r;
 	if (keep_caps && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
 		return bv_fail_errno(err, "cannot keep the capabilities over the change of the user");
-	r = bv_process_set_ids(l->uid, l->gid, l->groups, l->n_groups, err);
+	r = l->was_root && l->uid == 0 && l->gid == 0
+			? bv_process_set_groups(l->groups, l->n_groups, err)
+			: bv_process_set_ids(l->uid, l->gid, l->groups, l->n_groups, err);
 	if (r == 0 && keep_caps)
 		r = raise_permitted(err);
 	if (r == 0)

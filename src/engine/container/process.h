@@ -31,6 +31,7 @@ int bv_process_groups(const struct bv_config *cfg, gid_t **ret, size_t *n, struc
  * takes them from a process that leaves uid 0. A user namespace that denies setgroups keeps the groups it came with.
  */
 int bv_process_set_ids(uid_t uid, gid_t gid, const gid_t *groups, size_t n, struct bv_error *err);
+int bv_process_set_groups(const gid_t *groups, size_t n, struct bv_error *err); /* the first part alone */
 
 /* lxc.prlimit.* on process `pid` (0: the caller). The error names limit and values. */
 int bv_process_prlimits(const struct bv_config *cfg, pid_t pid, struct bv_error *err);
@@ -46,6 +47,7 @@ struct bv_process_limits {
 	gid_t gid;
 	const gid_t *groups;
 	size_t n_groups;
+	bool was_root;                    /* uid and gid are 0 in every set already: only groups are to be set */
 	bool set_caps; /* false: all five sets are left alone */
 	uint64_t caps_keep;
 	bool no_new_privs;

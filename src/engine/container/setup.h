@@ -34,6 +34,7 @@ struct bv_setup {
 	size_t n_mapped_entries;
 	/* Kept from one part to the next; bv_setup_rootfs sets them. */
 	int dev;             /* the instance's /dev: the tmpfs of autodev, else the rootfs' own; -1 */
+	bool dev_covered;    /* an entry was mounted on /dev itself */
 	bool dev_is_hosts;   /* it is the host's (shared root, or bound): nothing may be made or removed there */
 	int proc;            /* the procfs that lxc.mount.auto put on /proc; -1 */
 	size_t next_mapped_entry;
