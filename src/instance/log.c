@@ -28,7 +28,7 @@ static struct {
 /* syslog's priority for a level; LOG_EMERG would go to every terminal. */
 static int syslog_priority(enum bv_log_level level)
 {
-	static const int priorities[] = { LOG_DEBUG, LOG_DEBUG, LOG_INFO, LOG_NOTICE, LOG_WARNING,
+	static const int priorities[] = { LOG_DEBUG, LOG_DEBUG, LOG_INFO,  LOG_NOTICE, LOG_WARNING,
 					  LOG_ERR,   LOG_CRIT,	LOG_ALERT, LOG_ALERT };
 	return priorities[level];
 }
@@ -90,7 +90,8 @@ static void set_sink(void)
 	bv_log_set_sink(write_line, NULL, out.fd >= 0 || out.syslog ? (enum bv_log_level)out.level : BV_LOG_ERROR);
 }
 
-int bv_log_open(const char *program, const char *instance, const char *file, int level, bool quiet, struct bv_error *err)
+int bv_log_open(const char *program, const char *instance, const char *file, int level, bool quiet,
+		struct bv_error *err)
 {
 	out.no_file = file && bv_streq(file, "none");
 	int r = file && !out.no_file ? set_file(file, err) : 0;

@@ -468,7 +468,7 @@ static int become_init(struct child *ch, struct bv_error *err)
 		.gid = cfg->init_gid,
 		.groups = groups,
 		.n_groups = n_groups,
-		/* What the kernel told at exec still holds: nobody changed ids since, but for a user namespace's root. */
+		/* What the kernel told at exec still holds, or step_identity made us root of a user namespace. */
 		.was_root = (ch->c->ns & NS_BIT(BV_NS_USER)) ||
 			    (!getauxval(AT_UID) && !getauxval(AT_EUID) && !getauxval(AT_GID) && !getauxval(AT_EGID)),
 		.set_caps = true,
