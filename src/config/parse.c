@@ -336,9 +336,12 @@ int bv_config_load(struct bv_config *cfg, int dirfd, const char *path, struct bv
 	size_t len;
 	struct stat st;
 
-	autoclose int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	/* A pipe of the shell's has its writer already; a fifo without one must not hold up lxc-ls, and is empty. */
+	autoclose int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return bv_fail_errno(err, "cannot open the config %s", path);
+	if (!S_ISREG(st.st_mode) && fcntl(fd, F_SETFL, O_RDONLY) < 0)
+		return bv_fail_errno(err, "cannot read the config %s", path);
 	int r = S_ISDIR(st.st_mode) ? -EISDIR : read_all(fd, &st, &text, &len);
 	if (r == -EFBIG)
 		return bv_fail(err, EFBIG, "the config %s is larger than %d MiB", path, BV_FILE_MAX >> 20);

@@ -407,9 +407,10 @@ static void shrink(struct bv_monitor *m)
 	m->run.cgroup = NULL;
 	malloc_trim(0);
 
-	enum { DROP_PAGES = 32 };
+	/* Our own frame and the calls' below it are in use, and may lie on the next page already. */
+	enum { DROP_PAGES = 32, IN_USE = 1024 };
 	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-	uintptr_t here = (uintptr_t)__builtin_frame_address(0) & ~(page - 1);
+	uintptr_t here = ((uintptr_t)__builtin_frame_address(0) - IN_USE) & ~(page - 1);
 	madvise((void *)(here - DROP_PAGES * page), DROP_PAGES * page, MADV_DONTNEED);
 	/* The program's own pages stay in the page cache; the few that the loop runs on are mapped again as it does. */
 	uintptr_t text = (uintptr_t)__executable_start & ~(page - 1);
