@@ -3,7 +3,7 @@
 # timeout: 60
 # shellcheck disable=SC2317  # functions that check calls
 . "${BV_SRC:-.}/tests/lib.sh"
-. "$BV_SRC/tests/attack/lib.sh"
+. "$BV_SRC/tests/attack/prey.inc"
 
 said() { # said WHAT COMMAND...: it fails, not by a signal or a time-out, and the first line has WHAT
 	what=$1
@@ -27,13 +27,14 @@ check "no command takes a name that is a path, an option or worse" is "$(cat "$T
 check "an empty name is refused" said 'name' t lxc-start -P "$L" --name=
 check "64 letters are a name" said 'there is no instance' t lxc-start -P "$L" -n "${long%a}"
 check "create refuses them too" said 'not a valid name' t lxc-create -P "$L" -n ../x -t none
-check "and has made nothing" is "$(ls -A "$TMPDIR" | grep -c '^x$')" 0
+check "and has made nothing" is "$(find "$TMPDIR" -maxdepth 1 -name x)" ""
 
 # ---- values ----
 newline='a
 lxc.hook.pre-start = /bin/false'
 check "a newline in a value is refused" said . t lxc-start -P "$L" -n prey -s "lxc.uts.name=$newline"
-check "a carriage return in the host name is refused" said . t lxc-start -P "$L" -n prey -s "$(printf 'lxc.uts.name=a\rb')"
+check "a carriage return in the host name is refused" said . \
+	t lxc-start -P "$L" -n prey -s "$(printf 'lxc.uts.name=a\rb')"
 one_variable() {
 	start -s "lxc.environment=X=1 LXC_Y=2" || return 1
 	is "$(tr '\0' '\n' <"/proc/$(init)/environ" | grep -c '^LXC_Y=2')" 0

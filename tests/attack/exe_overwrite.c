@@ -31,8 +31,8 @@ static void overwrite(const char *pid)
 	/* The instance's own programs are its own business: only what is not of its root file system is the host's. */
 	char target[256] = "";
 	struct stat here, there;
-	bool ours = readlink(path, target, sizeof(target) - 1) > 0 && stat(target, &here) == 0 && fstat(held, &there) == 0 &&
-		    here.st_dev == there.st_dev && here.st_ino == there.st_ino;
+	bool ours = readlink(path, target, sizeof(target) - 1) > 0 && stat(target, &here) == 0 &&
+		    fstat(held, &there) == 0 && here.st_dev == there.st_dev && here.st_ino == there.st_ino;
 	if (!ours) {
 		for (int i = 0; i < 50; i++) {
 			tried++;

@@ -3,7 +3,7 @@
 # timeout: 60
 # shellcheck disable=SC2317  # functions that check calls
 . "${BV_SRC:-.}/tests/lib.sh"
-. "$BV_SRC/tests/attack/lib.sh"
+. "$BV_SRC/tests/attack/prey.inc"
 command -v "${CC:-cc}" >/dev/null || skip_all "no C compiler"
 attacker socket || skip_all "cannot compile socket.c statically"
 
@@ -37,7 +37,8 @@ check "300 silent clients: lxc-attach works" attach -- true
 check "300 silent clients: it holds few of them" test "$(fds)" -lt 100
 wait
 check "it serves after they have left" serves
-check "its memory did not grow by a megabyte" test "$(awk '/^VmData/ { print $2 }' "/proc/$monitor/status")" -lt $((memory + 1024))
+now=$(awk '/^VmData/ { print $2 }' "/proc/$monitor/status")
+check "its memory did not grow by a megabyte" test "$now" -lt $((memory + 1024))
 
 # ---- other users ----
 check "another user cannot reach the socket" is "$(torment user 65534)" refused

@@ -3,7 +3,7 @@
 # timeout: 120
 # shellcheck disable=SC2317  # functions that check calls
 . "${BV_SRC:-.}/tests/lib.sh"
-. "$BV_SRC/tests/attack/lib.sh"
+. "$BV_SRC/tests/attack/prey.inc"
 
 # What must not change: a directory of the "host" with a file in it.
 H=$TMPDIR/host
@@ -91,7 +91,7 @@ swap() {
 		done
 	) 2>/dev/null &
 	bad=0
-	for i in $(seq 40); do
+	for _ in $(seq 40); do
 		start -s "lxc.mount.entry=$TMPDIR/src swap/etc none bind,create=dir 0 0" 2>/dev/null && stop
 		is "$(cat "$H/etc/secret")" secret || bad=1
 	done
@@ -128,7 +128,8 @@ check "init is a link to itself: said so" with sbin/init link /sbin/init refused
 # ---- what is inside when somebody attaches ----
 fake_proc() {
 	start || return 1
-	attach -- sh -c 'mount -t tmpfs t /proc && mkdir -p /proc/self/attr /proc/1 /proc/self/fd && : >/proc/self/attr/current'
+	attach -- sh -c 'mount -t tmpfs t /proc && mkdir -p /proc/self/attr /proc/1 /proc/self/fd &&
+		: >/proc/self/attr/current'
 	is "$(attach -- echo in)" in || return 1
 	is "$(attach --clear-env -- sh -c 'ls /proc/self/attr/current; cat /proc/self/attr/current')" /proc/self/attr/current
 	bad=$?

@@ -4,7 +4,7 @@
 # timeout: 150
 # shellcheck disable=SC2317  # functions that check calls
 . "${BV_SRC:-.}/tests/lib.sh"
-. "$BV_SRC/tests/attack/lib.sh"
+. "$BV_SRC/tests/attack/prey.inc"
 command -v "${CC:-cc}" >/dev/null || skip_all "no C compiler"
 for name in exe_overwrite tiocsti peek; do attacker $name || skip_all "cannot compile $name.c statically"; done
 
@@ -12,7 +12,9 @@ for name in exe_overwrite tiocsti peek; do attacker $name || skip_all "cannot co
 # Copies are attacked: were it to work, nobody else has the damage.
 B=$TMPDIR/bin
 mkdir "$B"
-for program in lxc-attach lxc-start lxc-execute lxc-stop; do cp "$(readlink -f "$(command -v $program)")" "$B/$program"; done
+for program in lxc-attach lxc-start lxc-execute lxc-stop; do
+	cp "$(readlink -f "$(command -v $program)")" "$B/$program"
+done
 hashes() { sha256sum "$B"/*; }
 before=$(hashes)
 unharmed() {
@@ -22,7 +24,7 @@ unharmed() {
 exe_of_attach() {
 	start || return 1
 	attach -- /attack-exe_overwrite 3 >"$TMPDIR/attack.out" &
-	for i in $(seq 60); do
+	for _ in $(seq 60); do
 		t "$B/lxc-attach" -P "$L" -n prey -- /bin/true
 		# What CVE-2019-5736 did: the command itself is /proc/self/exe.
 		t "$B/lxc-attach" -P "$L" -n prey -- /proc/self/exe --version >/dev/null 2>&1
@@ -36,7 +38,7 @@ exe_of_start() {
 	start || return 1
 	attach -- /attack-exe_overwrite 3 >"$TMPDIR/attack.out" &
 	instance "$L" guest "$R" "lxc.net.0.type = empty" "lxc.namespace.share.pid = prey"
-	for i in $(seq 20); do
+	for _ in $(seq 20); do
 		t "$B/lxc-start" -P "$L" -n guest -F -- /bin/true >/dev/null 2>&1
 	done
 	wait $!
@@ -52,13 +54,13 @@ check "the program of lxc-execute, whose pid 1 is ours, stays as it is" exe_of_e
 check "pid 1 of lxc-execute was attacked at all" like "$(cat "$TMPDIR/attack.out")" '(tried|denied) [1-9]'
 
 # ---- what comes in cannot be looked into ----
-# peeked LINE...: with these lines in the config. Who has CAP_SYS_PTRACE over the host's own user namespace may trace all
-# that it sees, whatever we do, so an instance that is to be a wall has none: by its id map, or by lxc.cap.drop.
+# peeked LINE...: with these lines in the config. Who has CAP_SYS_PTRACE over the host's own user namespace may trace
+# all that it sees, whatever we do, so an instance that is to be a wall has none: by its id map, or by lxc.cap.drop.
 peeked() {
 	instance "$L" prey "$R" "lxc.net.0.type = empty" "$@"
 	start || return 1
 	attach -- /attack-peek 3 >"$TMPDIR/peek.out" &
-	for i in $(seq 60); do attach -- /bin/true; done
+	for _ in $(seq 60); do attach -- /bin/true; done
 	wait $!
 	stop
 	instance "$L" prey "$R" "lxc.net.0.type = empty"
@@ -90,10 +92,12 @@ holding() { # holding COMMAND...: with descriptors 3 to 9 open
 only_three() { [ -z "$(printf '%s\n' "$1" | grep -vE '^[0-3]$')" ] || { echo "$1"; return 1; }; }
 start
 check "attach: 0, 1, 2 (and the directory that is read)" only_three "$(holding attach -- sh -c "$listing")"
-check "attach: nothing of the host behind them" is "$(holding attach -- sh -c 'ls -l /proc/self/fd 2>/dev/null' | grep -cE 'bivalve|/run/|ns|lock' 2>/dev/null)" 0
+check "attach: nothing of the host behind them" is \
+	"$(holding attach -- sh -c 'ls -l /proc/self/fd 2>/dev/null' | grep -cE 'bivalve|/run/|ns|lock')" 0
 stop
 check "execute: 0, 1, 2" only_three "$(holding t lxc-execute -P "$L" -n prey -- sh -c "$listing")"
-check "start in the foreground: 0, 1, 2" only_three "$(holding t lxc-start -P "$L" -n prey -F -- /bin/sh -c "$listing" | tr -d '\r')"
+check "start in the foreground: 0, 1, 2" only_three \
+	"$(holding t lxc-start -P "$L" -n prey -F -- /bin/sh -c "$listing" | tr -d '\r')"
 start_holding() {
 	holding start || return 1
 	is "$(ls "/proc/$(init)/fd" | tr '\n' ' ')" "0 1 2 "
@@ -114,7 +118,8 @@ check "a hook of the host: 0, 1, 2, and no variable of the caller" hook_fds
 start
 check "clear-env: nothing of the caller" is \
 	"$(SECRET=1 SUDO_USER=x LXC_X=1 BIVALVE_X=1 attach --clear-env -- env | grep -cE '^(SECRET|SUDO|LXC|BIVALVE)')" 0
-check "init has no variable of the caller's" is "$(tr '\0' '\n' <"/proc/$(init)/environ" | grep -cvE '^(container|PATH|HOME|TERM|container_ttys|LXC_NAME|USER|SHELL)=')" 0
+check "init has no variable of the caller's" is "$(tr '\0' '\n' <"/proc/$(init)/environ" |
+	grep -cvE '^(container|PATH|HOME|TERM|container_ttys|LXC_NAME|USER|SHELL)=')" 0
 stop
 
 # ---- credentials ----
@@ -145,7 +150,8 @@ confined() {
 check "all five capability sets and no_new_privs, of init and of attach" confined
 groups_dropped() {
 	start || return 1
-	is "$(printf '%s' "$(setpriv --groups 4,5,6 timeout 20 lxc-attach -P "$L" -n prey -- sed -n 's/^Groups:[[:space:]]*//p' /proc/self/status | tr -d ' ')")" ""
+	is "$(setpriv --groups 4,5,6 timeout 20 lxc-attach -P "$L" -n prey -- cat /proc/self/status |
+		status Groups | tr -d ' ')" ""
 	bad=$?
 	stop && [ $bad = 0 ]
 }
@@ -188,7 +194,7 @@ check "a command that stops itself does not outlive the instance, nor block its 
 stops_others() {
 	start || return 1
 	attach -- sh -c 'i=0; while [ $i -lt 2000 ]; do kill -STOP -1 2>/dev/null; i=$((i + 1)); done' &
-	for i in $(seq 20); do t lxc-attach -P "$L" -n prey -- true & done
+	for _ in $(seq 20); do t lxc-attach -P "$L" -n prey -- true & done
 	sleep 0.5
 	t lxc-info -P "$L" -n prey >/dev/null || return 1
 	stop || return 1
@@ -196,8 +202,8 @@ stops_others() {
 }
 check "SIGSTOP to all that attaches does not block lxc-info or lxc-stop" stops_others
 zombies() {
-	t lxc-execute -P "$L" -n prey -- sh -c 'i=0; while [ $i -lt 3000 ]; do (sleep 0 &) ; i=$((i + 1)); done; ls -d /proc/[0-9]* | wc -l' \
-		>"$TMPDIR/left"
+	t lxc-execute -P "$L" -n prey -- sh -c 'i=0; while [ $i -lt 3000 ]; do (sleep 0 &) ; i=$((i + 1)); done
+		ls -d /proc/[0-9]* | wc -l' >"$TMPDIR/left"
 	[ "$(cat "$TMPDIR/left")" -lt 100 ]
 }
 check "3000 orphans are reaped by our pid 1" zombies
@@ -226,8 +232,11 @@ typed() {
 	start || return 1
 	rm -f /typed-by-the-instance "$TMPDIR/typescript"
 	# The shell that script(1) runs has a terminal: what is typed into it by TIOCSTI would be run by it.
-	printf 'lxc-attach -P %s -n prey -- /attack-tiocsti\nlxc-attach -P %s -n prey -- /attack-tiocsti </dev/null >/dev/null 2>&1\nexit\n' \
-		"$L" "$L" >"$TMPDIR/commands"
+	cat >"$TMPDIR/commands" <<-END
+	lxc-attach -P $L -n prey -- /attack-tiocsti
+	lxc-attach -P $L -n prey -- /attack-tiocsti </dev/null >/dev/null 2>&1
+	exit
+	END
 	t script -qec "sh -i" /dev/null <"$TMPDIR/commands" >"$TMPDIR/typescript" 2>&1
 	grep -q typed "$TMPDIR/typescript" || { cat "$TMPDIR/typescript"; stop; return 1; }
 	stop

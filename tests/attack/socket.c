@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,7 +33,9 @@ static void send_fds(int s)
 		fds[i] = null;
 	char control[CMSG_SPACE(sizeof(fds))] = { 0 }, data[12] = "10vb\1";
 	struct iovec iov = { data, sizeof(data) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control),
+	};
 	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
 	c->cmsg_level = SOL_SOCKET;
 	c->cmsg_type = SCM_RIGHTS;
@@ -84,8 +87,8 @@ int main(int argc, char **argv)
 		char request[12] = "10vb\1", reply[64];
 		if (s >= 0)
 			fcntl(s, F_SETFL, 0);
-		puts(s >= 0 && send(s, request, sizeof(request), MSG_NOSIGNAL) > 0 && recv(s, reply, sizeof(reply), 0) > 0
-			     ? "served" : "refused");
+		bool sent = s >= 0 && send(s, request, sizeof(request), MSG_NOSIGNAL) > 0;
+		puts(sent && recv(s, reply, sizeof(reply), 0) > 0 ? "served" : "refused");
 	}
 	return 0;
 }

@@ -254,7 +254,8 @@ running_damage() {
 	t lxc-start -P "$L" -n one || return 1
 	"$@" || return 1
 	t lxc-info -P "$L" -n one >/dev/null || return 1
-	t lxc-attach -P "$L" -n one -- true 2>"$TMPDIR/err" || [ -s "$TMPDIR/err" ] || { echo "attach says nothing"; return 1; }
+	t lxc-attach -P "$L" -n one -- true 2>"$TMPDIR/err" || [ -s "$TMPDIR/err" ] ||
+		{ echo "attach says nothing"; return 1; }
 	t lxc-stop -P "$L" -n one -k || return 1
 	in_state STOPPED && nothing_left
 }
@@ -360,7 +361,7 @@ closed_info() {
 	"$@" lxc-start -P "$L" -n one || return 1
 	in_state RUNNING || return 1
 	[ "$(ls "/proc/$(init)/fd" | tr '\n' ' ')" = "0 1 2 " ] || { ls -l "/proc/$(init)/fd"; return 1; }
-	[ -z "$(ls -l "/proc/$(monitor)/fd" | awk 'NF > 8 && $9 < 3 && !/null/')" ] || { ls -l "/proc/$(monitor)/fd"; return 1; }
+	is "$(ls -l "/proc/$(monitor)/fd" | awk 'NF > 8 && $9 < 3 && !/null/')" "" || return 1
 	"$@" lxc-attach -P "$L" -n one -- true || return 1
 	"$@" lxc-ls -P "$L"
 	"$@" lxc-stop -P "$L" -n one -k || return 1
