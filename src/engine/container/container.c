@@ -398,8 +398,9 @@ static int make_links(void *ctx, struct bv_error *err)
 		snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)run->pid);
 		autoclose int netns = open(path, O_RDONLY | O_CLOEXEC);
 		bv_net_detach(&run->net, run->config, netns, NULL);
+		return blame_child(run, r, err);
 	}
-	return r;
+	return 0;
 }
 
 static void undo_links(void *ctx)
