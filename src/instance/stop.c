@@ -43,7 +43,7 @@ static int wait_stopped(struct bv_instance *inst, struct bv_handle *h, struct bv
 	if (bv_rundir_is_locked(&h->rd) <= 0)
 		bv_finish_abandoned(inst->lxcpath, inst->name);
 
-	/* It is a matter of a millisecond or two, and the close of an inotify instance takes ten (it waits for SRCU). */
+	/* It is a matter of a millisecond or two; the close of an inotify instance takes ten (it waits for SRCU). */
 	for (int64_t end = bv_now_ms() + QUICK_MS; bv_now_ms() < end;) {
 		if (bv_wait_until(inst, is_over, &h->state, 0, NULL) == 0)
 			return 0;
