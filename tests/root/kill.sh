@@ -129,7 +129,8 @@ kill_init() {
 	( sleep "0.$(printf %03d "$1")"; kill -9 "$(init)" 2>/dev/null ) &
 	t lxc-attach -P "$L" -n one -- true
 	wait $!
-	return 0
+	# The monitor hears of it a moment later.
+	eventually 5 in_state STOPPED
 }
 kill_stop() {
 	t lxc-start -P "$L" -n one || return 1
