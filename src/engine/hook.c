@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -132,6 +133,8 @@ static void __attribute__((noreturn)) run_child(const char *command, char **env,
 	signal(SIGCHLD, SIG_DFL);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	setpgid(0, 0);
+	/* A hook whose start was killed has nothing left to do, and would keep its cgroup in use. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 
 	/* Both fds are above 2, or dup2 to itself would leave them close-on-exec. */
 	char *argv[] = { (char *)"sh", (char *)"-c", (char *)command, NULL };

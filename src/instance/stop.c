@@ -129,10 +129,38 @@ static int stop(struct bv_instance *inst, struct bv_handle *h, const struct bv_s
 	return kill_now(inst, h, err);
 }
 
+/*
+ * A start that hangs, in a hook say, has no init yet: its monitor is ended, and what it made is cleaned up here. Whoever
+ * holds the lock wrote the state, so the monitor's pid is good as long as the lock is held. 1: done, 0: nothing starts.
+ */
+static int kill_start(struct bv_instance *inst, struct bv_error *err)
+{
+	struct bv_rundir rd;
+	struct bv_run_state st;
+	int r = bv_rundir_open(&rd, inst->lxcpath, inst->name, err);
+	if (r < 0)
+		return r;
+	bool starting = bv_run_state_read(&rd, &st) == 0 && st.state == BV_STARTING && st.monitor_pid > 0;
+	autoclose int monitor = starting ? bv_pidfd_open(st.monitor_pid, 0) : -ESRCH;
+	if (monitor >= 0 && bv_rundir_is_locked(&rd) == 1) {
+		bv_pidfd_send_signal(monitor, SIGKILL);
+		bv_pidfd_wait(monitor, KILL_GRACE_S * 1000);
+		bv_finish_abandoned(inst->lxcpath, inst->name);
+		r = 1;
+	}
+	bv_run_state_clear(&st);
+	bv_rundir_close(&rd);
+	return r;
+}
+
 int bv_instance_stop(struct bv_instance *inst, const struct bv_stop_options *options, struct bv_error *err)
 {
 	struct bv_handle h;
 	int r = bv_handle_open(&h, inst, err);
+	if (r == -ESRCH && options->kill && kill_start(inst, NULL) == 1) {
+		bv_error_clear(err);
+		return 0;
+	}
 	if (r == -ESRCH)
 		/* What a killed monitor left is tidied up on the way. */
 		bv_finish_abandoned(inst->lxcpath, inst->name);

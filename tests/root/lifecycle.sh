@@ -134,6 +134,19 @@ kill -9 "$(lxc-info -P "$L" -n $N -pH)"
 check "a killed init stops the instance" eventually 3 in_state STOPPED $N
 check "no cgroup is left by kills" is "$(find /sys/fs/cgroup -maxdepth 3 -name 'lxc.*.'$N 2>/dev/null)" ""
 
+# ---- a start that hangs ----
+printf '#!/bin/sh\necho $$ >%s\nexec sleep 1000\n' "$TMPDIR/hook.pid" >"$TMPDIR/hook"
+chmod +x "$TMPDIR/hook"
+timeout 20 lxc-start -P "$L" -n $N -s "lxc.hook.pre-start=$TMPDIR/hook" 2>/dev/null &
+check "a start in its hook is STARTING" eventually 3 in_state STARTING $N
+check "stop -k ends it" timeout 10 lxc-stop -P "$L" -n $N -k
+wait $!
+check "the start failed" test $? -ne 0
+check "it is STOPPED" is "$(state)" STOPPED
+check "nothing is left of it" is "$(ls "$BIVALVE_RUN"/*/ 2>/dev/null)$(find /sys/fs/cgroup -maxdepth 3 -name 'lxc.*.'$N 2>/dev/null)" ""
+check "the hook ended with it" eventually 2 test ! -e "/proc/$(cat "$TMPDIR/hook.pid")/exe"
+rm -f "$TMPDIR/hook" "$TMPDIR/hook.pid"
+
 # ---- every step of a start can fail, and nothing stays ----
 for step in state pre-start prepare spawn idmap network setup start-host exec engine facts namespaces pidfile running; do
 	if BIVALVE_FAIL_STEP=$step lxc-start -P "$L" -n $N 2>"$TMPDIR/err"; then

@@ -49,7 +49,13 @@ check "pids.max is set" is "$(cat "$payload/pids.max")" 40
 check "cpu.max is set" is "$(cat "$payload/cpu.max")" "20000 100000"
 check "inside, its own cgroup is the root" is "$(inside bb -- cat /proc/self/cgroup)" "0::/"
 
-check "the label is a profile's" like "$(inside bb -- cat /proc/self/attr/current)" '^lxc-bb.*enforce'
+# Looked at from the host: inside a policy namespace of its own a process sees only what is stacked there.
+inside bb -- sleep 77 &
+attached_label() { cat "/proc/$(pgrep -xf 'sleep 77')/attr/current"; }
+has_label() { attached_label >/dev/null 2>&1; }
+check "a command is attached" eventually 10 has_label
+check "its label is a profile's" like "$(attached_label)" '^lxc-bb.*enforce'
+kill "$(pgrep -xf 'sleep 77')"
 check "init has the same" like "$(cat "/proc/$pid/attr/current")" '^lxc-bb.*enforce'
 
 inside bb -- sh -c 'for i in $(seq 60); do sleep 30 & done' >"$TMPDIR/forks" 2>&1
