@@ -285,6 +285,12 @@ int bv_address_parse(int family, const char *text, struct bv_address *ret, struc
 /* "10.0.3.5/24", or without "/24" when with_prefix is false. `buf` has at least 64 bytes. */
 char *bv_address_format(const struct bv_address *a, bool with_prefix, char *buf, size_t size);
 
+/* A capability by name (with or without CAP_, any case) or number below 64; -EINVAL else. */
+int bv_cap_parse(const char *name);
+const char *bv_cap_name(int cap); /* "net_admin"; NULL when unknown */
+/* The name that is nearest to a misspelt one, or NULL. */
+const char *bv_cap_nearest(const char *word);
+
 /* A signal by name (SIGHUP, HUP, SIGRTMIN+3, SIGRTMAX-1) or number; -EINVAL else. */
 int bv_signal_parse(const char *text);
 /* "SIGTERM", "SIGRTMIN+3"; never NULL (static buffer per call site is not used: `buf` is filled). */

@@ -15,62 +15,12 @@
 
 /* ---- lxc.cap.drop (`arg` 0) and lxc.cap.keep (`arg` 1) ---- */
 
-/* In the order of linux/capability.h, up to Linux 5.9's checkpoint_restore. */
-static const char *const capabilities[] = {
-	"chown",
-	"dac_override",
-	"dac_read_search",
-	"fowner",
-	"fsetid",
-	"kill",
-	"setgid",
-	"setuid",
-	"setpcap",
-	"linux_immutable",
-	"net_bind_service",
-	"net_broadcast",
-	"net_admin",
-	"net_raw",
-	"ipc_lock",
-	"ipc_owner",
-	"sys_module",
-	"sys_rawio",
-	"sys_chroot",
-	"sys_ptrace",
-	"sys_pacct",
-	"sys_admin",
-	"sys_boot",
-	"sys_nice",
-	"sys_resource",
-	"sys_time",
-	"sys_tty_config",
-	"mknod",
-	"lease",
-	"audit_write",
-	"audit_control",
-	"setfcap",
-	"mac_override",
-	"mac_admin",
-	"syslog",
-	"wake_alarm",
-	"block_suspend",
-	"audit_read",
-	"perfmon",
-	"bpf",
-	"checkpoint_restore",
-};
-
 static int check_capability(const char *word, struct bv_error *err)
 {
-	uint32_t number;
-	const char *name = strncasecmp(word, "cap_", 4) == 0 ? word + 4 : word;
-	if (bv_parse_u32(word, &number) == 0 && number < 64)
+	if (bv_cap_parse(word) >= 0)
 		return 0;
-	for (size_t i = 0; i < ARRAY_SIZE(capabilities); i++)
-		if (strcasecmp(name, capabilities[i]) == 0)
-			return 0;
 	int r = bv_fail(err, EINVAL, "\"%s\" is not a capability", word);
-	const char *near = bv_nearest(name, capabilities, ARRAY_SIZE(capabilities));
+	const char *near = bv_cap_nearest(word);
 	if (near)
 		bv_hint(err, "did you mean %s?", near);
 	return r;

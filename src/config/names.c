@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "config/config.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
@@ -21,9 +22,9 @@ static const struct {
 	const char *name, *attach_name; /* attach_name: lxc-attach's and lxc-unshare's word, NULL when it is the same */
 	int clone_flag;
 } namespaces[BV_NS_COUNT] = {
-	[BV_NS_USER] = { "user", NULL, CLONE_NEWUSER },	      [BV_NS_MNT] = { "mnt", "mount", CLONE_NEWNS },
-	[BV_NS_PID] = { "pid", NULL, CLONE_NEWPID },	      [BV_NS_UTS] = { "uts", "utsname", CLONE_NEWUTS },
-	[BV_NS_IPC] = { "ipc", NULL, CLONE_NEWIPC },	      [BV_NS_NET] = { "net", "network", CLONE_NEWNET },
+	[BV_NS_USER] = { "user", NULL, CLONE_NEWUSER },       [BV_NS_MNT] = { "mnt", "mount", CLONE_NEWNS },
+	[BV_NS_PID] = { "pid", NULL, CLONE_NEWPID },          [BV_NS_UTS] = { "uts", "utsname", CLONE_NEWUTS },
+	[BV_NS_IPC] = { "ipc", NULL, CLONE_NEWIPC },          [BV_NS_NET] = { "net", "network", CLONE_NEWNET },
 	[BV_NS_CGROUP] = { "cgroup", NULL, CLONE_NEWCGROUP }, [BV_NS_TIME] = { "time", NULL, CLONE_NEWTIME },
 };
 
@@ -50,7 +51,7 @@ int bv_ns_parse(const char *name)
 const char *bv_net_type_name(enum bv_net_type type)
 {
 	static const char *const names[] = {
-		[BV_NET_EMPTY] = "empty",     [BV_NET_NONE] = "none",	  [BV_NET_VETH] = "veth",
+		[BV_NET_EMPTY] = "empty",     [BV_NET_NONE] = "none",     [BV_NET_VETH] = "veth",
 		[BV_NET_MACVLAN] = "macvlan", [BV_NET_IPVLAN] = "ipvlan", [BV_NET_VLAN] = "vlan",
 		[BV_NET_PHYS] = "phys",
 	};
@@ -60,9 +61,9 @@ const char *bv_net_type_name(enum bv_net_type type)
 const char *bv_hook_name(enum bv_hook hook)
 {
 	static const char *const names[BV_HOOK_COUNT] = {
-		[BV_HOOK_PRE_START] = "pre-start", [BV_HOOK_PRE_MOUNT] = "pre-mount",	[BV_HOOK_MOUNT] = "mount",
-		[BV_HOOK_AUTODEV] = "autodev",	   [BV_HOOK_START_HOST] = "start-host", [BV_HOOK_START] = "start",
-		[BV_HOOK_STOP] = "stop",	   [BV_HOOK_POST_STOP] = "post-stop",	[BV_HOOK_CLONE] = "clone",
+		[BV_HOOK_PRE_START] = "pre-start", [BV_HOOK_PRE_MOUNT] = "pre-mount",   [BV_HOOK_MOUNT] = "mount",
+		[BV_HOOK_AUTODEV] = "autodev",     [BV_HOOK_START_HOST] = "start-host", [BV_HOOK_START] = "start",
+		[BV_HOOK_STOP] = "stop",           [BV_HOOK_POST_STOP] = "post-stop",   [BV_HOOK_CLONE] = "clone",
 		[BV_HOOK_DESTROY] = "destroy",
 	};
 	return (unsigned int)hook < BV_HOOK_COUNT ? names[hook] : NULL;
@@ -180,4 +181,82 @@ const char *bv_signal_name(int sig, char *buf, size_t size)
 	else
 		snprintf(buf, size, "%d", sig);
 	return buf;
+}
+
+/* ---- capabilities ---- */
+
+/*
+ * The capabilities by number, as linux/capability.h names them (Linux 5.9; none came since). libcap is not used: its
+ * constructor makes six system calls in every process that links it, and a mask of 64 bits is all that is needed.
+ */
+static const char *const cap_names[] = {
+	"chown",
+	"dac_override",
+	"dac_read_search",
+	"fowner",
+	"fsetid",
+	"kill",
+	"setgid",
+	"setuid",
+	"setpcap",
+	"linux_immutable",
+	"net_bind_service",
+	"net_broadcast",
+	"net_admin",
+	"net_raw",
+	"ipc_lock",
+	"ipc_owner",
+	"sys_module",
+	"sys_rawio",
+	"sys_chroot",
+	"sys_ptrace",
+	"sys_pacct",
+	"sys_admin",
+	"sys_boot",
+	"sys_nice",
+	"sys_resource",
+	"sys_time",
+	"sys_tty_config",
+	"mknod",
+	"lease",
+	"audit_write",
+	"audit_control",
+	"setfcap",
+	"mac_override",
+	"mac_admin",
+	"syslog",
+	"wake_alarm",
+	"block_suspend",
+	"audit_read",
+	"perfmon",
+	"bpf",
+	"checkpoint_restore",
+};
+
+enum { CAP_BITS = 64 };
+
+int bv_cap_parse(const char *name)
+{
+	uint32_t number;
+	if (isdigit((unsigned char)name[0]))
+		return bv_parse_u32(name, &number) == 0 && number < CAP_BITS ? (int)number : -EINVAL;
+
+	if (strncasecmp(name, "cap_", strlen("cap_")) == 0)
+		name += strlen("cap_");
+	for (size_t i = 0; i < ARRAY_SIZE(cap_names); i++)
+		if (strcasecmp(name, cap_names[i]) == 0)
+			return (int)i;
+	return -EINVAL;
+}
+
+const char *bv_cap_name(int cap)
+{
+	return cap >= 0 && (size_t)cap < ARRAY_SIZE(cap_names) ? cap_names[cap] : NULL;
+}
+
+const char *bv_cap_nearest(const char *word)
+{
+	if (strncasecmp(word, "cap_", strlen("cap_")) == 0)
+		word += strlen("cap_");
+	return bv_nearest(word, cap_names, ARRAY_SIZE(cap_names));
 }

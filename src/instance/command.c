@@ -10,15 +10,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "sys/fdpass.h"
 #include "util/cleanup.h"
 
 /* Nobody waits longer than this for a monitor to answer. */
 enum { REPLY_TIMEOUT_S = 5, BACKLOG = 16 };
-
-union fd_control {
-	struct cmsghdr align;
-	char space[CMSG_SPACE(sizeof(int))];
-};
 
 /* By the directory's fd: a socket's address has room for 107 bytes, the run directory's path may be longer. */
 static void socket_address(const struct bv_rundir *rd, struct sockaddr_un *a)
@@ -28,7 +24,7 @@ static void socket_address(const struct bv_rundir *rd, struct sockaddr_un *a)
 }
 
 int bv_command_ask(const struct bv_rundir *rd, enum bv_command_op op, int arg, int *ret_arg, int *fd,
-		   struct bv_error *err)
+                   struct bv_error *err)
 {
 	autoclose int s = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (s < 0)
@@ -43,19 +39,11 @@ int bv_command_ask(const struct bv_rundir *rd, enum bv_command_op op, int arg, i
 
 	struct bv_command command = { .magic = BV_COMMAND_MAGIC, .op = op, .arg = arg };
 	struct bv_reply reply = { 0 };
-	union fd_control control;
-	struct iovec iov = { .iov_base = &reply, .iov_len = sizeof(reply) };
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control),
-	};
-	ssize_t n = send(s, &command, sizeof(command), MSG_NOSIGNAL);
-	while (n >= 0 && (n = recvmsg(s, &msg, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR)
-		n = 0;
-
+	size_t n_fds = 1;
 	*fd = -1;
-	struct cmsghdr *cmsg = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
-	if (cmsg && cmsg->cmsg_level == SOL_SOCKET && cmsg->cmsg_type == SCM_RIGHTS)
-		memcpy(fd, CMSG_DATA(cmsg), sizeof(int));
+	ssize_t n = send(s, &command, sizeof(command), MSG_NOSIGNAL);
+	if (n >= 0)
+		n = bv_fds_receive(s, &reply, sizeof(reply), fd, &n_fds);
 	if (n != (ssize_t)sizeof(reply) || reply.magic != BV_COMMAND_MAGIC) {
 		close_fd(fd);
 		return bv_fail(err, EPROTO, "the monitor did not answer");
@@ -116,17 +104,5 @@ int bv_command_receive(int fd, struct bv_command *ret)
 int bv_command_reply(int fd, int code, int arg, int pass_fd)
 {
 	struct bv_reply reply = { .magic = BV_COMMAND_MAGIC, .code = code, .arg = arg };
-	union fd_control control = { 0 };
-	struct iovec iov = { .iov_base = &reply, .iov_len = sizeof(reply) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	if (pass_fd >= 0) {
-		msg.msg_control = &control;
-		msg.msg_controllen = sizeof(control);
-		struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
-		cmsg->cmsg_level = SOL_SOCKET;
-		cmsg->cmsg_type = SCM_RIGHTS;
-		cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(cmsg), &pass_fd, sizeof(int));
-	}
-	return sendmsg(fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+	return bv_fds_send(fd, &reply, sizeof(reply), &pass_fd, pass_fd >= 0, MSG_DONTWAIT);
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "security/security.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <linux/capability.h>
 #include <string.h>
@@ -14,82 +13,16 @@
 #include "util/num.h"
 #include "util/str.h"
 
-/*
- * The capabilities by number, as linux/capability.h names them (Linux 5.9; none came since). libcap is not used: its
- * constructor makes six system calls in every process that links it, and a mask of 64 bits is all that is needed.
- */
-static const char *const cap_names[] = {
-	"chown",
-	"dac_override",
-	"dac_read_search",
-	"fowner",
-	"fsetid",
-	"kill",
-	"setgid",
-	"setuid",
-	"setpcap",
-	"linux_immutable",
-	"net_bind_service",
-	"net_broadcast",
-	"net_admin",
-	"net_raw",
-	"ipc_lock",
-	"ipc_owner",
-	"sys_module",
-	"sys_rawio",
-	"sys_chroot",
-	"sys_ptrace",
-	"sys_pacct",
-	"sys_admin",
-	"sys_boot",
-	"sys_nice",
-	"sys_resource",
-	"sys_time",
-	"sys_tty_config",
-	"mknod",
-	"lease",
-	"audit_write",
-	"audit_control",
-	"setfcap",
-	"mac_override",
-	"mac_admin",
-	"syslog",
-	"wake_alarm",
-	"block_suspend",
-	"audit_read",
-	"perfmon",
-	"bpf",
-	"checkpoint_restore",
-};
-
-enum { CAP_BITS = 64 };
-
-int bv_cap_parse(const char *name)
-{
-	uint32_t number;
-	if (isdigit((unsigned char)name[0]))
-		return bv_parse_u32(name, &number) == 0 && number < CAP_BITS ? (int)number : -EINVAL;
-
-	if (strncasecmp(name, "cap_", strlen("cap_")) == 0)
-		name += strlen("cap_");
-	for (size_t i = 0; i < ARRAY_SIZE(cap_names); i++)
-		if (strcasecmp(name, cap_names[i]) == 0)
-			return (int)i;
-	return -EINVAL;
-}
-
-const char *bv_cap_name(int cap)
-{
-	return cap >= 0 && (size_t)cap < ARRAY_SIZE(cap_names) ? cap_names[cap] : NULL;
-}
-
 static int fail_unknown(const char *key, const char *name, struct bv_error *err)
 {
 	bv_fail(err, EINVAL, "%s: there is no capability \"%s\"", key, name);
-	const char *near = bv_nearest(name, cap_names, ARRAY_SIZE(cap_names));
+	const char *near = bv_cap_nearest(name);
 	return near ? bv_hint(err, "did you mean %s?", near)
 		    : bv_hint(err, "capabilities(7) has the names; a newer one may be given by its number");
 }
+
+/* As many as the kernel's sets have room for. */
+enum { CAP_BITS = 64 };
 
 /* The bits of a list of words; "none", where it is allowed, forgets what stands before it. */
 static int parse_list(const struct bv_strv *list, const char *key, bool none_allowed, uint64_t *ret,

@@ -15,9 +15,6 @@
 
 /* The set an instance keeps: bit n is capability n. lxc.cap.drop and .keep; both given is an error. */
 int bv_caps_resolve(const struct bv_config *cfg, uint64_t *keep, struct bv_error *err);
-/* A capability by name (with or without CAP_, any case) or number; -EINVAL else.  */
-int bv_cap_parse(const char *name);
-const char *bv_cap_name(int cap); /* "net_admin"; NULL when unknown */
 
 /*
  * Set all five sets of the calling process: what is not in `keep` leaves the bounding set, ambient and inheritable are

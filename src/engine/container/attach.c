@@ -14,6 +14,7 @@
 
 #include "engine/container/attach_internal.h"
 #include "engine/container/process.h"
+#include "sys/fdpass.h"
 #include "sys/kernel.h"
 #include "util/cleanup.h"
 #include "util/file.h"
@@ -23,44 +24,16 @@
 
 int bv_attach_send(int sock, const struct bv_attach_message *m, int fd)
 {
-	struct iovec iov = { .iov_base = (void *)m, .iov_len = sizeof(*m) };
-	union {
-		struct cmsghdr header;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control = { .space = { 0 } };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	if (fd >= 0) {
-		msg.msg_control = &control;
-		msg.msg_controllen = sizeof(control.space);
-		control.header.cmsg_level = SOL_SOCKET;
-		control.header.cmsg_type = SCM_RIGHTS;
-		control.header.cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
-	}
-	return sendmsg(sock, &msg, MSG_NOSIGNAL) == (ssize_t)sizeof(*m) ? 0 : -errno;
+	return bv_fds_send(sock, m, sizeof(*m), &fd, fd >= 0, 0);
 }
 
 int bv_attach_receive(int sock, struct bv_attach_message *m, int *fd)
 {
-	struct iovec iov = { .iov_base = m, .iov_len = sizeof(*m) };
-	union {
-		struct cmsghdr header;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control;
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control.space)
-	};
-	ssize_t n;
-	do
-		n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
+	size_t n_fds = 1;
 	*fd = -1;
+	ssize_t n = bv_fds_receive(sock, m, sizeof(*m), fd, &n_fds);
 	if (n <= 0)
-		return n < 0 ? -errno : 0;
-
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
-		memcpy(fd, CMSG_DATA(c), sizeof(*fd));
+		return (int)n;
 	if (n == (ssize_t)sizeof(*m))
 		return 1;
 	close_fd(fd);

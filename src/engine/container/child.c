@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "engine/container/process.h"
+#include "sys/fdpass.h"
 #include "sys/kernel.h"
 #include "util/cleanup.h"
 #include "util/file.h"
@@ -27,7 +28,7 @@
 #include "util/str.h"
 
 #ifndef PR_SCHED_CORE
-#define PR_SCHED_CORE	     62
+#define PR_SCHED_CORE        62
 #define PR_SCHED_CORE_CREATE 1
 #endif
 
@@ -59,37 +60,20 @@ static int await(struct child *ch, char token, struct bv_error *err)
 {
 	struct child_token got = { 0 };
 	int fds[CHILD_MAPPED_MAX + 1];
-	union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(fds))];
-	} control;
-	struct iovec iov = { .iov_base = &got, .iov_len = sizeof(got) };
-	struct msghdr msg = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control),
-	};
-
-	ssize_t n;
-	do {
-		n = recvmsg(ch->sync, &msg, MSG_CMSG_CLOEXEC);
-	} while (n < 0 && errno == EINTR);
+	size_t n_fds = ARRAY_SIZE(fds), next = 0;
+	ssize_t n = bv_fds_receive(ch->sync, &got, sizeof(got), fds, &n_fds);
 	if (n <= 0)
 		_exit(EXIT_FAILURE);
 	if (n != (ssize_t)sizeof(got) || got.token != token)
 		return bv_fail(err, EPROTO, "the monitor and the container's first process disagree");
-	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
-	if (!cmsg || cmsg->cmsg_type != SCM_RIGHTS)
+	if (token != CHILD_GO_MAPPED)
 		return 0;
 
-	size_t next = 0;
-	memcpy(fds, CMSG_DATA(cmsg), cmsg->cmsg_len - CMSG_LEN(0));
-	if (got.has_root)
+	if (got.has_root && next < n_fds)
 		ch->setup.root = fds[next++];
 	for (unsigned int i = 0; i < got.n_entries; i++)
-		ch->mapped_entries[i] = got.has_entry[i] ? fds[next++] : -1;
-	ch->setup.mapped_entries = ch->mapped_entries;
+		ch->mapped_entries[i] = got.has_entry[i] && next < n_fds ? fds[next++] : -1;
+	ch->setup.mapped_entries = got.n_entries ? ch->mapped_entries : NULL;
 	ch->setup.n_mapped_entries = got.n_entries;
 	return 0;
 }
@@ -106,23 +90,11 @@ static int send_ready(struct child *ch, struct bv_error *err)
 	for (unsigned int i = 0; i < s->n_ttys; i++)
 		fds[n++] = s->ttys[i];
 
-	union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(fds))];
-	} control = { 0 };
-	struct iovec iov = { .iov_base = &m, .iov_len = sizeof(m) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	if (n > 0) {
-		msg.msg_control = &control;
-		msg.msg_controllen = CMSG_SPACE(n * sizeof(int));
-		struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
-		cmsg->cmsg_level = SOL_SOCKET;
-		cmsg->cmsg_type = SCM_RIGHTS;
-		cmsg->cmsg_len = CMSG_LEN(n * sizeof(int));
-		memcpy(CMSG_DATA(cmsg), fds, n * sizeof(int));
-	}
-	if (sendmsg(ch->sync, &msg, MSG_NOSIGNAL) < 0)
+	int r = bv_fds_send(ch->sync, &m, sizeof(m), fds, n, 0);
+	if (r < 0) {
+		errno = -r;
 		return bv_fail_errno(err, "cannot hand the ttys to the monitor");
+	}
 	return 0;
 }
 
@@ -171,12 +143,12 @@ static int enter_time_namespace(struct child *ch, struct bv_error *err)
 	size_t used = 0;
 	if (cfg->time_boot_set)
 		used = (size_t)snprintf(offsets, sizeof(offsets), "boottime %" PRId64 " %" PRId64 "\n",
-					cfg->time_boot_ns / s - (cfg->time_boot_ns % s < 0),
-					(cfg->time_boot_ns % s + s) % s);
+		                        cfg->time_boot_ns / s - (cfg->time_boot_ns % s < 0),
+		                        (cfg->time_boot_ns % s + s) % s);
 	if (cfg->time_monotonic_set)
 		snprintf(offsets + used, sizeof(offsets) - used, "monotonic %" PRId64 " %" PRId64 "\n",
-			 cfg->time_monotonic_ns / s - (cfg->time_monotonic_ns % s < 0),
-			 (cfg->time_monotonic_ns % s + s) % s);
+		         cfg->time_monotonic_ns / s - (cfg->time_monotonic_ns % s < 0),
+		         (cfg->time_monotonic_ns % s + s) % s);
 
 	if (unshare(CLONE_NEWTIME) < 0)
 		return bv_fail_errno(err, "cannot make a time namespace (lxc.time.offset)");
@@ -198,7 +170,7 @@ static int step_namespaces(void *ctx, struct bv_error *err)
 		int fd = ch->run->share_ns[i];
 		if (fd >= 0 && i != BV_NS_PID && setns(fd, bv_ns_clone_flag(i)) < 0)
 			return bv_fail_errno(err, "cannot share the %s namespace that lxc.namespace.share.%s names",
-					     bv_ns_name(i), bv_ns_name(i));
+			                     bv_ns_name(i), bv_ns_name(i));
 	}
 	/* Only now: a cgroup namespace begins at the cgroups in which its maker is. */
 	if ((ch->c->ns & NS_BIT(BV_NS_CGROUP)) && unshare(CLONE_NEWCGROUP) < 0)
@@ -304,7 +276,7 @@ static int step_sysctls(void *ctx, struct bv_error *err)
 		if (r < 0) {
 			errno = -r;
 			return bv_fail_errno(err, "cannot set lxc.sysctl.%s to \"%s\"", keys->v[i].name,
-					     keys->v[i].value);
+			                     keys->v[i].value);
 		}
 	}
 	return 0;
@@ -470,7 +442,7 @@ static int become_init(struct child *ch, struct bv_error *err)
 		.n_groups = n_groups,
 		/* What the kernel told at exec still holds, or step_identity made us root of a user namespace. */
 		.was_root = (ch->c->ns & NS_BIT(BV_NS_USER)) ||
-			    (!getauxval(AT_UID) && !getauxval(AT_EUID) && !getauxval(AT_GID) && !getauxval(AT_EGID)),
+		            (!getauxval(AT_UID) && !getauxval(AT_EUID) && !getauxval(AT_GID) && !getauxval(AT_EGID)),
 		.set_caps = true,
 		.caps_keep = ch->c->caps_keep,
 		.no_new_privs = cfg->no_new_privs,

@@ -20,6 +20,7 @@
 #include "engine/container/attach.h"
 #include "engine/container/process.h"
 #include "rootfs/storage.h"
+#include "sys/fdpass.h"
 #include "sys/kernel.h"
 #include "util/cleanup.h"
 #include "util/file.h"
@@ -227,40 +228,19 @@ static void undo_spawn(void *ctx)
 static int receive(struct bv_run *run, struct container *c, struct child_message *m, struct bv_error *err)
 {
 	int fds[BV_TTYS_MAX + 1];
-	union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(fds))];
-	} control;
-	struct iovec iov = { .iov_base = m, .iov_len = sizeof(*m) };
-	struct msghdr msg = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control),
-	};
-
-	ssize_t n;
-	do {
-		n = recvmsg(c->sync, &msg, MSG_CMSG_CLOEXEC);
-	} while (n < 0 && errno == EINTR);
-	if (n == 0 || (n < 0 && errno == ECONNRESET))
+	size_t got = ARRAY_SIZE(fds), i = 0;
+	ssize_t n = bv_fds_receive(c->sync, m, sizeof(*m), fds, &got);
+	if (n == 0 || n == -ECONNRESET)
 		return -EPIPE;
 	if (n != (ssize_t)sizeof(*m))
 		return bv_fail(err, EPROTO, "the container's first process sent something else than was expected");
 
-	size_t got = 0;
-	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
-	if (cmsg && cmsg->cmsg_level == SOL_SOCKET && cmsg->cmsg_type == SCM_RIGHTS) {
-		got = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		memcpy(fds, CMSG_DATA(cmsg), got * sizeof(int));
-	}
 	if (m->kind == CHILD_FAILED) {
 		m->err.what[sizeof(m->err.what) - 1] = m->err.hint[sizeof(m->err.hint) - 1] = '\0';
 		if (err)
 			*err = m->err;
 		return -m->err.code;
 	}
-	size_t i = 0;
 	if (m->has_console && i < got)
 		run->console = fds[i++];
 	for (run->n_ttys = 0; run->n_ttys < m->n_ttys && i < got; run->n_ttys++)
@@ -274,7 +254,7 @@ static int child_died(struct bv_run *run, struct bv_error *err)
 	siginfo_t info = { 0 };
 	if (waitid(P_PIDFD, (id_t)run->pidfd, &info, WEXITED | WNOWAIT | __WALL) == 0 && info.si_code != CLD_EXITED)
 		return bv_fail(err, ECHILD, "the container's first process was killed by signal %d before init ran",
-			       info.si_status);
+		               info.si_status);
 	return bv_fail(err, ECHILD, "the container's first process ended before init ran");
 }
 
@@ -300,25 +280,12 @@ static int blame_child(struct bv_run *run, int r, struct bv_error *err)
 
 static int send_fds(struct container *c, const struct child_token *t, const int *fds, size_t n, struct bv_error *err)
 {
-	union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE((CHILD_MAPPED_MAX + 1) * sizeof(int))];
-	} control = { 0 };
-	struct iovec iov = { .iov_base = (void *)(uintptr_t)t, .iov_len = sizeof(*t) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-
-	if (n > 0) {
-		msg.msg_control = &control;
-		msg.msg_controllen = CMSG_SPACE(n * sizeof(int));
-		struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
-		cmsg->cmsg_level = SOL_SOCKET;
-		cmsg->cmsg_type = SCM_RIGHTS;
-		cmsg->cmsg_len = CMSG_LEN(n * sizeof(int));
-		memcpy(CMSG_DATA(cmsg), fds, n * sizeof(int));
-	}
+	int r = bv_fds_send(c->sync, t, sizeof(*t), fds, n, 0);
 	/* A child that failed meanwhile has said why: its message is read by the step that waits for one. */
-	if (sendmsg(c->sync, &msg, MSG_NOSIGNAL) < 0 && errno != EPIPE && errno != ECONNRESET)
+	if (r < 0 && r != -EPIPE && r != -ECONNRESET) {
+		errno = -r;
 		return bv_fail_errno(err, "cannot talk to the container's first process");
+	}
 	return 0;
 }
 
@@ -342,8 +309,8 @@ static int send_mapped(struct bv_run *run, struct container *c, int root, int us
 	if (root >= 0)
 		fds[n++] = root;
 	int r = made > CHILD_MAPPED_MAX
-			? bv_fail(err, E2BIG, "there are more than %d mount entries with idmap=", CHILD_MAPPED_MAX)
-			: 0;
+	                ? bv_fail(err, E2BIG, "there are more than %d mount entries with idmap=", CHILD_MAPPED_MAX)
+	                : 0;
 	for (int i = 0; r == 0 && i < made; i++) {
 		t.has_entry[t.n_entries++] = entries[i] >= 0;
 		if (entries[i] >= 0)
@@ -437,7 +404,7 @@ static int write_proc_files(const struct bv_run *run, struct bv_error *err)
 		if (r < 0) {
 			errno = -r;
 			return bv_fail_errno(err, "cannot write \"%s\" to %s (lxc.proc.%s)", files->v[i].value, path,
-					     files->v[i].name);
+			                     files->v[i].name);
 		}
 	}
 	return 0;
@@ -469,8 +436,8 @@ static int execute(void *ctx, struct bv_error *err)
 	int r = receive(run, c, &m, err);
 	if (r != -EPIPE)
 		return r < 0 ? r
-			     : bv_fail(err, EPROTO,
-				       "the container's first process sent something else than was expected");
+		             : bv_fail(err, EPROTO,
+		                       "the container's first process sent something else than was expected");
 	/* Closed: init was executed. If it was killed on the way, the monitor sees that as the end of init. */
 	close_fd(&c->sync);
 	bv_seccomp_clear(&c->seccomp);
@@ -542,20 +509,20 @@ static int check_keys(const struct bv_config *cfg, struct bv_error *err)
 {
 	if (cfg->ns_keep_set && (cfg->ns_keep & NS_BIT(BV_NS_MNT))) {
 		bv_fail(err, ENOTSUP,
-			"lxc.namespace.keep = mnt: what is mounted for the instance would be mounted on the host");
+		        "lxc.namespace.keep = mnt: what is mounted for the instance would be mounted on the host");
 		return bv_hint(err, "take mnt out of lxc.namespace.keep");
 	}
 	if (cfg->ns_share[BV_NS_MNT]) {
 		bv_fail(err, ENOTSUP,
-			"lxc.namespace.share.mnt = %s: a mount namespace cannot be shared, as the rootfs is mounted in "
-			"it",
-			cfg->ns_share[BV_NS_MNT]);
+		        "lxc.namespace.share.mnt = %s: a mount namespace cannot be shared, as the rootfs is mounted in "
+		        "it",
+		        cfg->ns_share[BV_NS_MNT]);
 		return bv_hint(err, "bind mount what both need: lxc.mount.entry");
 	}
 	if (cfg->seccomp_notify_proxy || cfg->seccomp_notify_cookie) {
 		bool proxy = cfg->seccomp_notify_proxy;
 		bv_fail(err, ENOTSUP, "lxc.seccomp.notify.%s = %s: system calls are not passed on to a proxy here",
-			proxy ? "proxy" : "cookie", proxy ? cfg->seccomp_notify_proxy : cfg->seccomp_notify_cookie);
+		        proxy ? "proxy" : "cookie", proxy ? cfg->seccomp_notify_proxy : cfg->seccomp_notify_cookie);
 		return bv_hint(err, "take it out; a rule with notify is answered with ENOSYS then");
 	}
 	if (cfg->ns_clone_set && !(cfg->ns_clone & NS_BIT(BV_NS_MNT)))
@@ -571,7 +538,7 @@ static int check(const struct bv_run *run, struct bv_error *err)
 	if (!run->config->rootfs_path && !run->command && !run->execute &&
 	    (!run->config->init_cmd || bv_streq(run->config->init_cmd, "/sbin/init"))) {
 		bv_fail(err, EINVAL, "%s has no lxc.rootfs.path, and /sbin/init of the host must not be started in it",
-			run->name);
+		        run->name);
 		return bv_hint(err, "set lxc.rootfs.path, or name a command: lxc-execute -n %s -- COMMAND", run->name);
 	}
 	return 0;
