@@ -130,8 +130,9 @@ static int stop(struct bv_instance *inst, struct bv_handle *h, const struct bv_s
 }
 
 /*
- * A start that hangs, in a hook say, has no init yet: its monitor is ended, and what it made is cleaned up here. Whoever
- * holds the lock wrote the state, so the monitor's pid is good as long as the lock is held. 1: done, 0: nothing starts.
+ * A start that hangs, in a hook say, has no init yet: its monitor is ended, and what it made is cleaned up here.
+ * Whoever holds the lock wrote the state, so the monitor's pid is good as long as the lock is held. 1: done, 0: nothing
+ * starts.
  */
 static int kill_start(struct bv_instance *inst, struct bv_error *err)
 {
