@@ -56,7 +56,7 @@ check "attach: it is in the instance's cgroups" like "$(lxc-attach -P "$L" -n $N
 # ---- freeze ----
 check "freeze" lxc-freeze -P "$L" -n $N
 check "it is FROZEN" is "$(state)" FROZEN
-check_not "attach to a frozen one fails and does not wait" timeout 5 lxc-attach -P "$L" -n $N -- true
+check_not "attach to a frozen one fails and does not wait" timeout 20 lxc-attach -P "$L" -n $N -- true
 check "wait sees FROZEN" lxc-wait -P "$L" -n $N -s FROZEN -t 1
 check "unfreeze" lxc-unfreeze -P "$L" -n $N
 check "it is RUNNING again" is "$(state)" RUNNING
@@ -71,7 +71,7 @@ check "and another init" test "$(lxc-info -P "$L" -n $N -pH)" != "$pid"
 pid=$(lxc-info -P "$L" -n $N -pH)
 check "reboot from inside" sh -c "lxc-attach -P $L -n $N -- reboot -f; true"
 changed() { p=$(lxc-info -P "$L" -n $N -pH) && [ -n "$p" ] && [ "$p" != "$pid" ]; }
-check "has another init soon" eventually 5 changed
+check "has another init soon" eventually 15 changed
 
 # ---- a frozen one can be stopped ----
 lxc-freeze -P "$L" -n $N
@@ -86,7 +86,7 @@ check "clean stop" lxc-stop -P "$L" -n $N -t 20
 check "it is STOPPED" is "$(state)" STOPPED
 lxc-start -P "$L" -n $N
 lxc-attach -P "$L" -n $N -- poweroff -f
-check "power off from inside" eventually 5 in_state STOPPED $N
+check "power off from inside" eventually 15 in_state STOPPED $N
 
 # ---- foreground, execute ----
 check "lxc-start -F ends with its init" timeout 20 lxc-start -P "$L" -n $N -F -- /bin/true
@@ -119,32 +119,32 @@ check "a relative pid file is where the caller is" is "$(cat "$TMPDIR/pid.file")
 	"$(sed -n 's/^monitor //p' "$BIVALVE_RUN"/*/$N/state)"
 check "and so is the console's log" test -f "$TMPDIR/console.log"
 lxc-stop -P "$L" -n $N -k
-check "the pid file goes with the monitor" eventually 2 test ! -e "$TMPDIR/pid.file"
+check "the pid file goes with the monitor" eventually 10 test ! -e "$TMPDIR/pid.file"
 
 # ---- kill -9 ----
 lxc-start -P "$L" -n $N
 monitor=$(sed -n 's/^monitor \([0-9]*\)/\1/p' "$BIVALVE_RUN"/*/$N/state)
 pid=$(lxc-info -P "$L" -n $N -pH)
 kill -9 "$monitor"
-check "a killed monitor takes init along" eventually 3 test ! -d "/proc/$pid"
+check "a killed monitor takes init along" eventually 10 test ! -d "/proc/$pid"
 check "lxc-info says STOPPED" is "$(state)" STOPPED
 check "it starts again" lxc-start -P "$L" -n $N
 check "it is RUNNING" is "$(state)" RUNNING
 kill -9 "$(lxc-info -P "$L" -n $N -pH)"
-check "a killed init stops the instance" eventually 3 in_state STOPPED $N
+check "a killed init stops the instance" eventually 10 in_state STOPPED $N
 check "no cgroup is left by kills" is "$(find /sys/fs/cgroup -maxdepth 3 -name 'lxc.*.'$N 2>/dev/null)" ""
 
 # ---- a start that hangs ----
 printf '#!/bin/sh\necho $$ >%s\nexec sleep 1000\n' "$TMPDIR/hook.pid" >"$TMPDIR/hook"
 chmod +x "$TMPDIR/hook"
-timeout 20 lxc-start -P "$L" -n $N -s "lxc.hook.pre-start=$TMPDIR/hook" 2>/dev/null &
-check "a start in its hook is STARTING" eventually 3 in_state STARTING $N
-check "stop -k ends it" timeout 10 lxc-stop -P "$L" -n $N -k
+timeout 60 lxc-start -P "$L" -n $N -s "lxc.hook.pre-start=$TMPDIR/hook" 2>/dev/null &
+check "a start in its hook is STARTING" eventually 10 in_state STARTING $N
+check "stop -k ends it" timeout 30 lxc-stop -P "$L" -n $N -k
 wait $!
 check "the start failed" test $? -ne 0
 check "it is STOPPED" is "$(state)" STOPPED
 check "nothing is left of it" is "$(ls "$BIVALVE_RUN"/*/ 2>/dev/null)$(find /sys/fs/cgroup -maxdepth 3 -name 'lxc.*.'$N 2>/dev/null)" ""
-check "the hook ended with it" eventually 2 test ! -e "/proc/$(cat "$TMPDIR/hook.pid")/exe"
+check "the hook ended with it" eventually 10 test ! -e "/proc/$(cat "$TMPDIR/hook.pid")/exe"
 rm -f "$TMPDIR/hook" "$TMPDIR/hook.pid"
 
 # ---- every step of a start can fail, and nothing stays ----
