@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # An instance's life: start, states, exec, freeze, reboot, stop, and what is left behind (nothing).
-# timeout: 180
+# timeout: 400
 . "${BV_SRC:-.}/tests/lib.sh"
 
 L=$TMPDIR/lxc
