@@ -15,6 +15,8 @@
 
 /* How long init's death by SIGKILL and the clean-up after it may take before that is an error of its own. */
 enum { KILL_GRACE_S = 30, FREEZE_TIMEOUT_MS = 10000 };
+/* How long a start may take to have an init before lxc-stop -k takes it for one that hangs. */
+enum { START_GRACE_S = 3 };
 /* How long, and how often, to look for the end of the clean-up before waiting for it in earnest. */
 enum { QUICK_MS = 50, QUICK_STEP_NS = 300000 };
 
@@ -154,13 +156,24 @@ static int kill_start(struct bv_instance *inst, struct bv_error *err)
 	return r;
 }
 
+static bool is_not_starting(const struct bv_run_state *st, enum bv_state effective, const void *data)
+{
+	(void)st;
+	(void)data;
+	return effective != BV_STARTING;
+}
+
 int bv_instance_stop(struct bv_instance *inst, const struct bv_stop_options *options, struct bv_error *err)
 {
 	struct bv_handle h;
 	int r = bv_handle_open(&h, inst, err);
-	if (r == -ESRCH && options->kill && kill_start(inst, NULL) == 1) {
+	if (r == -ESRCH && options->kill && bv_wait_until(inst, is_not_starting, NULL, 0, NULL) < 0) {
+		/* It is about to have an init, unless it hangs. */
+		bool hangs = bv_wait_until(inst, is_not_starting, NULL, START_GRACE_S, NULL) < 0;
 		bv_error_clear(err);
-		return 0;
+		if (hangs && kill_start(inst, NULL) == 1)
+			return 0;
+		r = bv_handle_open(&h, inst, err);
 	}
 	if (r == -ESRCH)
 		/* What a killed monitor left is tidied up on the way. */
