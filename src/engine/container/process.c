@@ -271,35 +271,3 @@ int bv_process_exit_code(const struct bv_error *err)
 }
 
 /* ---- errors between processes ---- */
-
-int bv_process_error_send(int fd, const struct bv_error *err)
-{
-	ssize_t n = send(fd, err, sizeof(*err), MSG_NOSIGNAL);
-	if (n < 0 && errno == ENOTSOCK)
-		n = write(fd, err, sizeof(*err));
-	return n == sizeof(*err) ? 0 : n < 0 ? -errno : -EIO;
-}
-
-int bv_process_error_receive(int fd, struct bv_error *ret)
-{
-	size_t got = 0;
-	while (got < sizeof(*ret)) {
-		ssize_t n = read(fd, (char *)ret + got, sizeof(*ret) - got);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		got += (size_t)n;
-	}
-	if (got == 0)
-		return 0;
-	if (got != sizeof(*ret))
-		return -EPROTO;
-	ret->what[sizeof(ret->what) - 1] = '\0';
-	ret->hint[sizeof(ret->hint) - 1] = '\0';
-	if (ret->code <= 0)
-		ret->code = EIO;
-	return 1;
-}

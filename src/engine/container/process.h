@@ -65,10 +65,3 @@ int bv_process_restrict(const struct bv_process_limits *limits, struct bv_error 
  */
 int bv_process_exec(char *const *argv, char *const *env, struct bv_error *err);
 int bv_process_exit_code(const struct bv_error *err);
-
-/*
- * An error by value through a CLOEXEC pipe or socket: the reader gets 0 at its end (the writer executed its program or
- * is gone), 1 with *ret filled, or -errno. Sending never raises SIGPIPE on a socket and is one write.
- */
-int bv_process_error_send(int fd, const struct bv_error *err);
-int bv_process_error_receive(int fd, struct bv_error *ret);
