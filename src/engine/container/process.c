@@ -269,5 +269,3 @@ int bv_process_exit_code(const struct bv_error *err)
 	enum { NOT_EXECUTABLE = 126, NOT_FOUND = 127 };
 	return err->code == ENOENT || err->code == ENOTDIR ? NOT_FOUND : NOT_EXECUTABLE;
 }
-
-/* ---- errors between processes ---- */
