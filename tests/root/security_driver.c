@@ -23,7 +23,7 @@
 
 #include "cgroup/cgroup.h"
 #include "engine/container/attach.h"
-#include "engine/container/process.h"
+#include "engine/process.h"
 #include "security/security.h"
 #include "sys/kernel.h"
 #include "util/cleanup.h"

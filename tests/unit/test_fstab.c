@@ -3,7 +3,7 @@
 #include <linux/mount.h>
 #include <stdlib.h>
 
-#include "engine/container/setup.h"
+#include "config/fstab.h"
 #include "test.h"
 #include "util/cleanup.h"
 

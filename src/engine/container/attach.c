@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "engine/container/attach_internal.h"
-#include "engine/container/process.h"
+#include "engine/process.h"
 #include "sys/fdpass.h"
 #include "sys/kernel.h"
 #include "util/cleanup.h"

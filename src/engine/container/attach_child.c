@@ -14,7 +14,8 @@
 #include <unistd.h>
 
 #include "engine/container/attach_internal.h"
-#include "engine/container/process.h"
+#include "engine/container/restrict.h"
+#include "engine/process.h"
 #include "sys/kernel.h"
 #include "util/cleanup.h"
 #include "util/num.h"

@@ -18,7 +18,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "engine/container/process.h"
+#include "engine/container/restrict.h"
+#include "engine/init.h"
+#include "engine/process.h"
 #include "sys/fdpass.h"
 #include "sys/kernel.h"
 #include "util/cleanup.h"
@@ -48,12 +50,13 @@ struct child {
 
 /* ---- talking to the monitor ---- */
 
-static void die(struct child *ch, const struct bv_error *err)
+static void tell_failure(void *data, const struct bv_error *err)
 {
+	const struct child *ch = data;
 	struct child_message m = { .kind = CHILD_FAILED, .err = *err };
 	send(ch->sync, &m, sizeof(m), MSG_NOSIGNAL);
-	_exit(EXIT_FAILURE);
 }
+
 
 /* Wait for `token`; what comes along with CHILD_GO_MAPPED is put into the setup. A monitor that is gone ends us. */
 static int await(struct child *ch, char token, struct bv_error *err)
@@ -255,8 +258,7 @@ static int step_network(void *ctx, struct bv_error *err)
 static int step_sysctls(void *ctx, struct bv_error *err)
 {
 	struct child *ch = ctx;
-	const struct bv_pair_list *keys = &ch->cfg->sysctl;
-	if (keys->n == 0)
+	if (ch->cfg->sysctl.n == 0)
 		return 0;
 
 	/* A procfs of our own: what is mounted on the instance's /proc may be anything. */
@@ -265,21 +267,7 @@ static int step_sysctls(void *ctx, struct bv_error *err)
 		errno = -proc;
 		return bv_fail_errno(err, "cannot mount a proc file system for lxc.sysctl");
 	}
-	for (size_t i = 0; i < keys->n; i++) {
-		autofree char *path = bv_asprintf("sys/%s", keys->v[i].name);
-		if (!path)
-			return bv_fail(err, ENOMEM, "out of memory");
-		for (char *s = path; *s; s++)
-			if (*s == '.')
-				*s = '/';
-		int r = strstr(path, "//") ? -EINVAL : bv_write_small(proc, path, keys->v[i].value);
-		if (r < 0) {
-			errno = -r;
-			return bv_fail_errno(err, "cannot set lxc.sysctl.%s to \"%s\"", keys->v[i].name,
-			                     keys->v[i].value);
-		}
-	}
-	return 0;
+	return bv_process_sysctls(ch->cfg, proc, err);
 }
 
 static int step_ready(void *ctx, struct bv_error *err)
@@ -420,6 +408,19 @@ static int build_environment(const struct child *ch, struct bv_strv *env, struct
 	return r;
 }
 
+static int run_as_init(struct child *ch, const struct bv_strv *argv, const struct bv_strv *env)
+{
+	struct bv_init how = {
+		.argv = argv->v,
+		.env = env->v,
+		.uid = ch->run->exec_uid,
+		.gid = ch->run->exec_gid,
+		.failed = tell_failure,
+		.data = ch,
+	};
+	return bv_init_run(&how);
+}
+
 static int become_init(struct child *ch, struct bv_error *err)
 {
 	autoclean(bv_strv_clear) struct bv_strv argv = { 0 }, env = { 0 };
@@ -459,7 +460,7 @@ static int become_init(struct child *ch, struct bv_error *err)
 	if (r < 0)
 		return bv_fail(err, -r, "cannot close inherited files");
 	if (ch->run->execute)
-		bv_container_init(ch->run, argv.v, env.v, ch->sync);
+		_exit(run_as_init(ch, &argv, &env));
 	return bv_process_exec(argv.v, env.v, err);
 }
 
@@ -490,6 +491,6 @@ void bv_container_child(struct bv_run *run, struct container *c, int sync, bool 
 
 	if (bv_steps_run("start", steps, ARRAY_SIZE(steps), &ch, &err) == 0)
 		become_init(&ch, &err);
-	die(&ch, &err);
+	tell_failure(&ch, &err);
 	_exit(EXIT_FAILURE);
 }

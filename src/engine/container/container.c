@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "engine/container/attach.h"
-#include "engine/container/process.h"
+#include "engine/process.h"
 #include "rootfs/storage.h"
 #include "sys/fdpass.h"
 #include "sys/kernel.h"

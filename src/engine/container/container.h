@@ -63,13 +63,5 @@ struct container {
 /* The life of the first process, up to the exec. Never returns. `sync` is its end of the pair. */
 void bv_container_child(struct bv_run *run, struct container *c, int sync, bool born_inside) __attribute__((noreturn));
 
-/*
- * lxc-execute's pid 1: runs `argv` as pid 2 (as run->exec_uid and exec_gid, if set), passes signals on, reaps what is
- * left to it, and exits with the command's code or 128 + signal once nothing is left. SIGTERM and SIGPWR end all,
- * SIGKILL follows after a second. `sync` closes when pid 2 executes. Never returns.
- */
-void bv_container_init(const struct bv_run *run, char *const *argv, char *const *env, int sync)
-	__attribute__((noreturn));
-
 /* Does the init process `pid` halt on SIGRTMIN+3, as systemd does (it blocks that signal to read it from a fd)? */
 bool bv_container_is_systemd(pid_t pid);

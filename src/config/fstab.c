@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "engine/container/setup.h"
+#include "config/fstab.h"
 
 #include <errno.h>
 #include <stdlib.h>

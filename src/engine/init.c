@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "engine/container/container.h"
+#include "engine/init.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "engine/container/process.h"
+#include "engine/process.h"
 #include "sys/kernel.h"
 
 /* How long the processes have between SIGTERM and SIGKILL. */
@@ -20,9 +18,9 @@ enum { TERM_GRACE_MS = 1000 };
 /* Before Linux 5.9 fds are closed one by one; a start has no more. */
 enum { FDS_MAX = 1024 };
 
-static void run_command(const struct bv_run *run, char *const *argv, char *const *env, int sync)
+static void run_command(const struct bv_init *how)
 {
-	struct child_message m = { .kind = CHILD_FAILED };
+	struct bv_error err = { 0 };
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
@@ -34,13 +32,13 @@ static void run_command(const struct bv_run *run, char *const *argv, char *const
 			break;
 
 	int r = 0;
-	if (run->exec_gid >= 0 || run->exec_uid >= 0)
-		r = bv_process_set_ids(run->exec_uid >= 0 ? (uid_t)run->exec_uid : getuid(),
-				       run->exec_gid >= 0 ? (gid_t)run->exec_gid : getgid(), NULL, 0, &m.err);
+	if (how->gid >= 0 || how->uid >= 0)
+		r = bv_process_set_ids(how->uid >= 0 ? (uid_t)how->uid : getuid(),
+				       how->gid >= 0 ? (gid_t)how->gid : getgid(), NULL, 0, &err);
 	if (r == 0)
-		bv_process_exec(argv, env, &m.err);
-	send(sync, &m, sizeof(m), MSG_NOSIGNAL);
-	_exit(bv_process_exit_code(&m.err));
+		bv_process_exec(how->argv, how->env, &err);
+	how->failed(how->data, &err);
+	_exit(bv_process_exit_code(&err));
 }
 
 /* Reap all that has ended; *status is the command's, once it did. False when no child is left. */
@@ -58,7 +56,7 @@ static bool reap(pid_t command, int *status)
 	}
 }
 
-void bv_container_init(const struct bv_run *run, char *const *argv, char *const *env, int sync)
+int bv_init_run(const struct bv_init *how)
 {
 	sigset_t all;
 	sigfillset(&all);
@@ -67,14 +65,14 @@ void bv_container_init(const struct bv_run *run, char *const *argv, char *const 
 
 	pid_t command = fork();
 	if (command == 0)
-		run_command(run, argv, env, sync);
+		run_command(how);
 	if (command < 0) {
-		struct child_message m = { .kind = CHILD_FAILED };
-		bv_fail_errno(&m.err, "cannot fork for the command");
-		send(sync, &m, sizeof(m), MSG_NOSIGNAL);
-		_exit(EXIT_FAILURE);
+		struct bv_error err = { 0 };
+		bv_fail_errno(&err, "cannot fork for the command");
+		how->failed(how->data, &err);
+		return EXIT_FAILURE;
 	}
-	/* Nothing of the host stays open in a process that the instance's root can look into; `sync` is among it. */
+	/* Nothing of the host stays open in a process that the instance's root can look into. */
 	if (bv_close_range(STDERR_FILENO + 1, ~0U, 0) < 0)
 		for (int fd = STDERR_FILENO + 1; fd < FDS_MAX; fd++)
 			close(fd);
@@ -94,5 +92,5 @@ void bv_container_init(const struct bv_run *run, char *const *argv, char *const 
 		if (deadline && bv_now_ms() >= deadline)
 			kill(-1, SIGKILL);
 	}
-	_exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }

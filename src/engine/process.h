@@ -8,13 +8,12 @@
 
 #include "config/config.h"
 #include "engine/environ.h"
-#include "security/security.h"
 #include "util/error.h"
 #include "util/str.h"
 
 /*
- * The last things that a process of ours does before it becomes a program of the instance: init at a start (child.c)
- * and a command at an attach (attach.c). All of it runs in a single-threaded process after a clone.
+ * The last things that a process of ours does before it becomes a program of the instance: init at a start, a command
+ * at an attach, in a container and inside a VM. All of it runs in a single-threaded process.
  */
 
 /*
@@ -36,28 +35,8 @@ int bv_process_set_groups(const gid_t *groups, size_t n, struct bv_error *err); 
 /* lxc.prlimit.* on process `pid` (0: the caller). The error names limit and values. */
 int bv_process_prlimits(const struct bv_config *cfg, pid_t pid, struct bv_error *err);
 
-/*
- * What restricts the process, done in the one order that works: the label for the exec (before no_new_privs), ids with
- * the capabilities kept, bounding and ambient sets, no_new_privs, then seccomp, whose filter needs CAP_SYS_ADMIN or
- * no_new_privs. What the process still holds of capabilities beyond `caps_keep` after that ends with the exec, as it is
- * in no inheritable, ambient or bounding set. Nothing but bv_process_exec may follow.
- */
-struct bv_process_limits {
-	uid_t uid;
-	gid_t gid;
-	const gid_t *groups;
-	size_t n_groups;
-	bool was_root;                    /* uid and gid are 0 in every set already: only groups are to be set */
-	bool set_caps; /* false: all five sets are left alone */
-	uint64_t caps_keep;
-	bool no_new_privs;
-	const char *label;		  /* LSM label, NULL none */
-	int proc_fd;			  /* of the host's /proc, wanted with a label */
-	const struct bv_seccomp *seccomp; /* NULL none */
-	int death_signal;                 /* sent when the parent ends, 0 none; a change of the user would clear it */
-	int *notify_fd;                   /* gets the listener of a notify policy; NULL: such calls get ENOSYS */
-};
-int bv_process_restrict(const struct bv_process_limits *limits, struct bv_error *err);
+/* lxc.sysctl.*, written below `proc_fd`, a proc file system that nothing is mounted over. */
+int bv_process_sysctls(const struct bv_config *cfg, int proc_fd, struct bv_error *err);
 
 /*
  * Execute argv[0], searched in the PATH of `env` (BV_PROCESS_PATH without one) when it has no slash. It returns only on

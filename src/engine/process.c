@@ -1,18 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "engine/container/process.h"
+#include "engine/process.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "util/cleanup.h"
@@ -166,54 +162,26 @@ int bv_process_prlimits(const struct bv_config *cfg, pid_t pid, struct bv_error 
 	return 0;
 }
 
-/* ---- restrictions ---- */
+/* ---- sysctls ---- */
 
-/* After a uid other than 0 was taken with PR_SET_KEEPCAPS, permitted is still there and effective is empty. */
-static int raise_permitted(struct bv_error *err)
+int bv_process_sysctls(const struct bv_config *cfg, int proc_fd, struct bv_error *err)
 {
-	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
-	if (syscall(SYS_capget, &header, data) < 0)
-		return bv_fail_errno(err, "cannot read the capabilities of the process");
-	for (int i = 0; i < _LINUX_CAPABILITY_U32S_3; i++)
-		data[i].effective = data[i].permitted;
-	if (syscall(SYS_capset, &header, data) < 0)
-		return bv_fail_errno(err, "cannot set the capabilities of the process");
+	const struct bv_pair_list *keys = &cfg->sysctl;
+	for (size_t i = 0; i < keys->n; i++) {
+		autofree char *path = bv_asprintf("sys/%s", keys->v[i].name);
+		if (!path)
+			return bv_fail(err, ENOMEM, "out of memory");
+		for (char *s = path; *s; s++)
+			if (*s == '.')
+				*s = '/';
+		int r = strstr(path, "//") ? -EINVAL : bv_write_small(proc_fd, path, keys->v[i].value);
+		if (r < 0) {
+			errno = -r;
+			return bv_fail_errno(err, "cannot set lxc.sysctl.%s to \"%s\"", keys->v[i].name,
+			                     keys->v[i].value);
+		}
+	}
 	return 0;
-}
-
-static int apply_caps(const struct bv_process_limits *l, bool has_filter, struct bv_error *err)
-{
-	if (!l->set_caps)
-		return 0;
-	bool filter_needs_admin = has_filter && !l->no_new_privs;
-	return bv_caps_apply_until_exec(l->caps_keep, filter_needs_admin ? UINT64_C(1) << CAP_SYS_ADMIN : 0, err);
-}
-
-int bv_process_restrict(const struct bv_process_limits *l, struct bv_error *err)
-{
-	bool has_filter = l->seccomp && l->seccomp->n > 0;
-	bool keep_caps = l->uid != 0 && (l->set_caps || has_filter);
-
-	int r = l->label ? bv_lsm_apply(l->label, l->proc_fd, err) : 0;
-	if (r < 0)
-		return r;
-	if (keep_caps && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
-		return bv_fail_errno(err, "cannot keep the capabilities over the change of the user");
-	r = l->was_root && l->uid == 0 && l->gid == 0
-			? bv_process_set_groups(l->groups, l->n_groups, err)
-			: bv_process_set_ids(l->uid, l->gid, l->groups, l->n_groups, err);
-	if (r == 0 && keep_caps)
-		r = raise_permitted(err);
-	if (r == 0)
-		r = apply_caps(l, has_filter, err);
-	if (r < 0)
-		return r;
-	if (l->death_signal && prctl(PR_SET_PDEATHSIG, l->death_signal, 0, 0, 0) < 0)
-		return bv_fail_errno(err, "cannot ask for a signal at the end of the parent");
-	if (l->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		return bv_fail_errno(err, "cannot set no_new_privs");
-	return has_filter ? bv_seccomp_apply(l->seccomp, l->notify_fd, err) : 0;
 }
 
 /* ---- exec ---- */
