@@ -40,15 +40,24 @@ struct bv_run {
 	int share_ns[BV_NS_COUNT];   /* fds of namespaces to share, -1 */
 	bool foreground;             /* the caller's terminal is the console's peer, or (execute) init's own */
 	int lock;                    /* the instance's lock: the engine's processes must not keep it; -1 */
+	int rootfs_lock;             /* what keeps the rootfs ours alone (bv_engine.exclusive): they keep it; -1 */
+	/*
+	 * For a step that takes seconds (a guest boots): wait until `fd` is readable or hung up, at most `timeout_ms`,
+	 * and serve the console meanwhile (run->console and ttys are set by then). 1, 0 at the end of the time, or
+	 * -ECANCELED: the start is to be given up. `last_line` gets the last line that the console showed, "" none.
+	 */
+	int (*serve)(void *data, int fd, int timeout_ms, char *last_line, size_t size);
+	void *serve_data;
 
 	/* ---- what the engine hands back ---- */
-	pid_t pid;                   /* of init on the host (VM: of the VMM); 0 before */
+	pid_t pid;                   /* of init on the host (VM: of its supervisor); 0 before */
 	int pidfd;
 	int console;                 /* master of /dev/console's pty, or -1 (console none) */
 	int ttys[BV_TTYS_MAX];       /* masters of tty1.. */
 	unsigned int n_ttys;
 	struct bv_net net;           /* links that were made */
 	char label[256];             /* LSM label of init, "" none: attach wants it */
+	char description[48];        /* for people: "container", "vm (qemu, tcg)"; its first word is the engine's name */
 	void *engine_data;           /* private, freed by `release` */
 };
 
@@ -78,7 +87,9 @@ struct bv_engine_attach {
 };
 
 struct bv_engine {
-	const char *name; /* "container", "qemu" */
+	const char *name;   /* "container", "vm" */
+	bool exclusive;     /* while it runs nobody else may use the rootfs, not even another instance that shares it */
+	bool own_devices;   /* lxc.cgroup*.devices.* are not for its processes */
 
 	/* Can this host run it, with this config? One sentence if not; keys that cannot hold are named. */
 	int (*check)(const struct bv_run *run, struct bv_error *err);
@@ -100,6 +111,25 @@ struct bv_engine {
 	int (*attach)(const struct bv_run *run, const struct bv_engine_attach *how, int *exit_status,
 		      struct bv_error *err);
 
+	/*
+	 * Called before the instance's cgroup is frozen, and after it was thawed: what else there is to stop. NULL:
+	 * nothing is.
+	 */
+	int (*pause)(const struct bv_run *run, bool pause, struct bv_error *err);
+
+	/*
+	 * The addresses inside, without asking a process: `own_netns` is an fd of the caller's network namespace.
+	 * *ret is malloc'ed.
+	 */
+	int (*addresses)(int run_dir, pid_t pid, int own_netns, struct bv_net_address **ret, size_t *n);
+
+	/* What it would execute, one argument a line, malloc'ed. NULL: it executes nothing but the instance's init. */
+	int (*command_line)(struct bv_run *run, char **ret, struct bv_error *err);
+
+	/* A command for the machine's monitor (QMP, or with `human` HMP); *ret is its answer. NULL: it has none. */
+	int (*machine_command)(const struct bv_run *run, const char *command, bool human, char **ret,
+			       struct bv_error *err);
+
 	/* What init's wait status says. */
 	enum bv_ending (*ending)(int wait_status);
 
@@ -107,10 +137,12 @@ struct bv_engine {
 	void (*release)(struct bv_run *run);
 };
 
-extern const struct bv_engine bv_engine_container;
+extern const struct bv_engine bv_engine_container, bv_engine_vm;
 
-/* By the config's word; -ENOTSUP with the reason when this build does not have it. */
-int bv_engine_find(const struct bv_engine **ret, enum bv_engine_kind kind, struct bv_error *err);
+/* By the config's word. */
+const struct bv_engine *bv_engine_of(enum bv_engine_kind kind);
+/* By the description that a run left (bv_run.description). */
+const struct bv_engine *bv_engine_described(const char *description);
 
 /* A zeroed run with every fd at -1. */
 void bv_run_init(struct bv_run *run);
