@@ -54,7 +54,11 @@ enum bv_frame_type {
 	BV_FRAME_EXIT = 50,     /* u32 code, or 128 + signal: ended, all its output was sent; the channel is closed */
 
 	/* ---- a channel, both ways ---- */
-	BV_FRAME_DATA = 64,     /* bytes; flags: the stream, 0 stdin, 1 stdout (and a pty's output), 2 stderr */
+	/*
+	 * bytes; flags: the stream, 0 stdin (and what is typed at the pty), 1 stdout, 2 stderr. What comes out of the pty
+	 * is stream 1 when stdout is the pty, else stream 3: stdout has data of its own then.
+	 */
+	BV_FRAME_DATA = 64,
 	BV_FRAME_EOF = 65,      /* empty; flags: the stream that has ended */
 	BV_FRAME_CREDIT = 66,   /* u32 bytes that may be sent in addition */
 
@@ -132,7 +136,8 @@ struct bv_exec {
 	uint32_t flags;             /* BV_EXEC_* */
 	uint32_t uid, gid;
 	uint16_t rows, columns;     /* of the pty */
-	char *cwd;                  /* NULL ("" on the wire): HOME of the user, "/" when that is not there */
+	/* NULL ("" on the wire): HOME of the user. "/" in place of one that is not there; that is no error. */
+	char *cwd;
 	struct bv_strv argv;        /* empty: the shell that the guest's /etc/passwd has for uid, as a login shell */
 	struct bv_strv env;         /* K=V */
 };
