@@ -125,10 +125,10 @@ int bv_cursor_end(const struct bv_cursor *c);
 /* ---- BV_FRAME_EXEC ---- */
 
 enum {
-	BV_EXEC_PTY = 1,        /* streams 0 and 1 are a pty of the guest that is the command's terminal */
+	BV_EXEC_PTY = 1,        /* a pty of the guest is the command's terminal; the three below say which streams it is */
 	BV_EXEC_KEEP_CAPS = 2,  /* lxc.cap.drop is not applied to the command */
 	BV_EXEC_PTY_STDERR = 4, /* with PTY: stderr is the pty as well, else a stream of its own */
-	BV_EXEC_PTY_STDOUT = 8, /* with PTY: stdout is the pty; without: a stream of its own (stdin alone is the pty) */
+	BV_EXEC_PTY_STDOUT = 8, /* with PTY: stdout is the pty, else a stream of its own */
 	BV_EXEC_PTY_STDIN = 16, /* with PTY: stdin is the pty, else a stream of its own */
 };
 
