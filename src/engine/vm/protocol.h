@@ -55,8 +55,8 @@ enum bv_frame_type {
 
 	/* ---- a channel, both ways ---- */
 	/*
-	 * bytes; flags: the stream, 0 stdin (and what is typed at the pty), 1 stdout, 2 stderr. What comes out of the pty
-	 * is stream 1 when stdout is the pty, else stream 3: stdout has data of its own then.
+	 * bytes; flags: enum bv_stream. What is typed at the pty is BV_STREAM_IN when stdin is the pty, else BV_STREAM_PTY;
+	 * what comes out of it is BV_STREAM_OUT when stdout is the pty, else BV_STREAM_PTY: the other has data of its own.
 	 */
 	BV_FRAME_DATA = 64,
 	BV_FRAME_EOF = 65,      /* empty; flags: the stream that has ended */
@@ -68,6 +68,8 @@ enum bv_frame_type {
 	BV_FRAME_ANSWER = 81,   /* part of the answer's text; flags 1: the last part */
 	BV_FRAME_ERROR = 82,    /* error */
 };
+
+enum bv_stream { BV_STREAM_IN, BV_STREAM_OUT, BV_STREAM_ERR, BV_STREAM_PTY };
 
 enum bv_frame_init { BV_INIT_HALT, BV_INIT_REBOOT, BV_INIT_SIGNAL };
 
@@ -138,7 +140,7 @@ struct bv_exec {
 	uint16_t rows, columns;     /* of the pty */
 	/* NULL ("" on the wire): HOME of the user. "/" in place of one that is not there; that is no error. */
 	char *cwd;
-	struct bv_strv argv;        /* empty: the shell that the guest's /etc/passwd has for uid, as a login shell */
+	struct bv_strv argv;        /* empty: the shell that the guest's /etc/passwd has for uid, else /bin/sh */
 	struct bv_strv env;         /* K=V */
 };
 
