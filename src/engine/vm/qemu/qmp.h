@@ -10,9 +10,10 @@
 
 /*
  * A client of QMP over a connected, non-blocking socket, for an event loop: it never waits. Commands are numbered, each
- * answer finds its command; events go to one function. A peer that sends what is not QMP, a line of more than
- * BV_QMP_LINE_MAX bytes, or nothing for BV_QMP_TIMEOUT_MS after a command is given up on: every command that waits gets
- * the error, and bv_qmp_failed() tells it from then on.
+ * answer finds its command; events go to one function. A peer that hangs up, or sends what is not QMP or a line of more
+ * than BV_QMP_LINE_MAX bytes, is given up on: every command that waits gets the error, bv_qmp_failed() tells it from
+ * then on, and there is no fd any longer. A command that is not answered for BV_QMP_TIMEOUT_MS gets -ETIMEDOUT, and
+ * nothing else happens: QEMU may be busy with it.
  */
 enum { BV_QMP_LINE_MAX = 8 << 20, BV_QMP_TIMEOUT_MS = 10000, BV_QMP_PENDING_MAX = 64 };
 
@@ -26,9 +27,12 @@ typedef void (*bv_qmp_event_fn)(void *data, const char *name, const char *reason
 
 /* Takes over `fd`. Negotiates (qmp_capabilities) by itself. NULL when out of memory. */
 struct bv_qmp *bv_qmp_new(int fd, bv_qmp_event_fn event, void *data);
+/* Commands that wait get an error. Not to be called by one of the functions above. */
 void bv_qmp_free(struct bv_qmp *q);
+/* In place of BV_QMP_TIMEOUT_MS, for what is sent from now on. */
+void bv_qmp_set_timeout(struct bv_qmp *q, int timeout_ms);
 
-int bv_qmp_fd(const struct bv_qmp *q);
+int bv_qmp_fd(const struct bv_qmp *q); /* -1 when it failed */
 bool bv_qmp_wants_write(const struct bv_qmp *q);
 /* The fd is readable or writable (or neither: the timeouts are looked at). */
 void bv_qmp_serve(struct bv_qmp *q, bool readable, bool writable);
