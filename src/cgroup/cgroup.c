@@ -558,7 +558,7 @@ static int renew_one(struct bv_cgroup *cg, struct cgroup_hier *h, bool first, st
 	return h->inner ? make_inner(cg, h, h->inner, err) : 0;
 }
 
-int bv_cgroup_renew(struct bv_cgroup *cg, const struct bv_config *cfg, struct bv_error *err)
+int bv_cgroup_renew(struct bv_cgroup *cg, const struct bv_config *cfg, bool without_devices, struct bv_error *err)
 {
 	enum { KILL_TIMEOUT_MS = 5000 };
 	int r = bv_cgroup_kill(cg, KILL_TIMEOUT_MS, err);
@@ -572,6 +572,7 @@ int bv_cgroup_renew(struct bv_cgroup *cg, const struct bv_config *cfg, struct bv
 		r = renew_one(cg, h, first, err);
 		first = false;
 	}
+	cg->without_devices = without_devices;
 	if (r == 0)
 		r = fill(cg, cfg, err);
 	if (r < 0)

@@ -158,6 +158,7 @@ int bv_cgroup_prepare_enter(struct bv_cgroup *cg, struct bv_error *err);
 
 /*
  * At a reboot: empty and make anew the payload cgroups under their old names, with the limits of `cfg`, ready to be
- * entered again (bv_cgroup_clone_fd, bv_cgroup_enter_self). The monitor's cgroups stay.
+ * entered again (bv_cgroup_clone_fd, bv_cgroup_enter_self). The monitor's cgroups stay. `without_devices` as in the
+ * spec.
  */
-int bv_cgroup_renew(struct bv_cgroup *cg, const struct bv_config *cfg, struct bv_error *err);
+int bv_cgroup_renew(struct bv_cgroup *cg, const struct bv_config *cfg, bool without_devices, struct bv_error *err);

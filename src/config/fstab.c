@@ -2,10 +2,13 @@
 #include "config/fstab.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "util/cleanup.h"
+#include "util/file.h"
+#include "util/log.h"
 #include "util/str.h"
 
 /* Words of fstab's fourth field that are neither flags of a mount nor the file system's. */
@@ -152,6 +155,9 @@ int bv_mount_line_parse(struct bv_mount_line *ret, const char *line, struct bv_e
 	memmove(fields.v, fields.v + ARRAY_SIZE(to), (fields.n + 1) * sizeof(*fields.v));
 
 	int r = fields.n ? decode(fields.v[0], err) : 0;
+	m.options = strdup(fields.n ? fields.v[0] : "");
+	if (!m.options)
+		return bv_fail(err, ENOMEM, "out of memory");
 	if (r == 0)
 		r = parse_options(&m, fields.n ? fields.v[0] : "", false, err);
 	if (r == 0)
@@ -178,6 +184,84 @@ void bv_mount_line_clear(struct bv_mount_line *m)
 	free(m->target);
 	free(m->type);
 	free(m->data);
+	free(m->options);
 	free(m->idmap);
 	memset(m, 0, sizeof(*m));
+}
+
+/* ---- all lines of a config ---- */
+
+static int with_line(const char *line, const char *where, bv_mount_line_fn fn, void *ctx, struct bv_error *err)
+{
+	autoclean(bv_mount_line_clear) struct bv_mount_line m = { 0 };
+	struct bv_error own = { 0 };
+	int r = bv_mount_line_parse(&m, line, &own);
+	if (r > 0)
+		r = fn(ctx, &m, where, &own);
+	if (r >= 0)
+		return 0;
+	if (m.optional) {
+		bv_info("mounts", "%s: %s (optional)", where, own.what);
+		return 0;
+	}
+	bv_error_prefix(&own, "%s: ", where);
+	if (err && !err->code)
+		*err = own;
+	return r;
+}
+
+static int each_fstab_line(const char *path, bv_mount_line_fn fn, void *ctx, struct bv_error *err)
+{
+	autofree char *text = NULL;
+	int r = bv_read_file(AT_FDCWD, path, 0, &text, NULL);
+	if (r < 0) {
+		errno = -r;
+		return bv_fail_errno(err, "cannot read lxc.mount.fstab %s", path);
+	}
+	char *rest = text, *line;
+	for (unsigned int n = 1; r == 0 && (line = strsep(&rest, "\n")); n++) {
+		autofree char *where = bv_asprintf("%s, line %u", path, n);
+		r = where ? with_line(line, where, fn, ctx, err) : bv_fail(err, ENOMEM, "out of memory");
+	}
+	return r;
+}
+
+int bv_mount_lines_each(const struct bv_config *cfg, bv_mount_line_fn fn, void *ctx, struct bv_error *err)
+{
+	int r = cfg->mount_fstab ? each_fstab_line(cfg->mount_fstab, fn, ctx, err) : 0;
+	for (size_t i = 0; r == 0 && i < cfg->mount_entries.n; i++) {
+		autofree char *where = bv_asprintf("lxc.mount.entry = %s", cfg->mount_entries.v[i]);
+		r = where ? with_line(cfg->mount_entries.v[i], where, fn, ctx, err)
+			  : bv_fail(err, ENOMEM, "out of memory");
+	}
+	return r;
+}
+
+/* What follows the directory `prefix` in `path`, or NULL when it does not begin with it. */
+static const char *below(const char *path, const char *prefix)
+{
+	size_t len = strlen(prefix);
+	while (len > 0 && prefix[len - 1] == '/')
+		len--;
+	if (len == 0 || strncmp(path, prefix, len) != 0 || (path[len] != '/' && path[len] != '\0'))
+		return NULL;
+	return path + len;
+}
+
+const char *bv_mount_target_inside(const struct bv_config *cfg, const char *lxcpath, const char *name,
+				   const char *target)
+{
+	if (*target != '/')
+		return target;
+	autofree char *standard = bv_asprintf("%s/%s/rootfs", lxcpath, name);
+	const char *path = cfg->rootfs_path ? cfg->rootfs_path : "";
+	const char *const prefixes[] = {
+		standard ? standard : "",
+		bv_after(path, "dir:") ? bv_after(path, "dir:") : path,
+		cfg->rootfs_mount ? cfg->rootfs_mount : BV_ROOTFSMOUNT,
+	};
+	const char *inside = NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(prefixes) && !inside; i++)
+		inside = below(target, prefixes[i]);
+	return inside;
 }

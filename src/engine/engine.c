@@ -2,17 +2,45 @@
 #include "engine/engine.h"
 
 #include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "engine/hook.h"
+#include "sys/kernel.h"
+#include "util/str.h"
 
-int bv_engine_find(const struct bv_engine **ret, enum bv_engine_kind kind, struct bv_error *err)
+const struct bv_engine *bv_engine_of(enum bv_engine_kind kind)
 {
-	if (kind == BV_ENGINE_VM) {
-		bv_fail(err, ENOTSUP, "this build cannot run an instance as a VM");
-		return bv_hint(err, "set engine = container in the instance's config");
+	return kind == BV_ENGINE_VM ? &bv_engine_vm : &bv_engine_container;
+}
+
+const struct bv_engine *bv_engine_described(const char *description)
+{
+	const char *rest = bv_after(description, bv_engine_vm.name);
+	return rest && (*rest == '\0' || *rest == ' ') ? &bv_engine_vm : &bv_engine_container;
+}
+
+pid_t bv_engine_clone(struct bv_run *run, uint64_t flags, bool *born_inside)
+{
+	int cgroup_fd = bv_cgroup_clone_fd(run->cgroup);
+	struct clone_args args = {
+		.flags = flags | CLONE_PIDFD | (cgroup_fd >= 0 ? CLONE_INTO_CGROUP : 0),
+		.pidfd = (uintptr_t)&run->pidfd,
+		.exit_signal = SIGCHLD,
+		.cgroup = cgroup_fd >= 0 ? (uint64_t)cgroup_fd : 0,
+	};
+
+	*born_inside = cgroup_fd >= 0;
+	pid_t pid = bv_clone3(&args, sizeof(args));
+	if (pid == -ENOSYS || pid == -EINVAL || pid == -E2BIG) {
+		*born_inside = false;
+		pid = (pid_t)syscall(SYS_clone, flags | CLONE_PIDFD | SIGCHLD, NULL, &run->pidfd, NULL, NULL);
+		if (pid < 0)
+			pid = -errno;
 	}
-	*ret = &bv_engine_container;
-	return 0;
+	return pid;
 }
 
 void bv_run_init(struct bv_run *run)
@@ -22,6 +50,7 @@ void bv_run_init(struct bv_run *run)
 		.pidfd = -1,
 		.console = -1,
 		.lock = -1,
+		.rootfs_lock = -1,
 		.exec_uid = -1,
 		.exec_gid = -1,
 	};

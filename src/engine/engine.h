@@ -47,7 +47,9 @@ struct bv_run {
 	 * -ECANCELED: the start is to be given up. `last_line` gets the last line that the console showed, "" none.
 	 */
 	int (*serve)(void *data, int fd, int timeout_ms, char *last_line, size_t size);
-	void *serve_data;
+	/* In a forked process of the engine that stays: closes what is the monitor's own. */
+	void (*forked)(void *data);
+	void *monitor;               /* `data` of both */
 
 	/* ---- what the engine hands back ---- */
 	pid_t pid;                   /* of init on the host (VM: of its supervisor); 0 before */
@@ -89,7 +91,11 @@ struct bv_engine_attach {
 struct bv_engine {
 	const char *name;   /* "container", "vm" */
 	bool exclusive;     /* while it runs nobody else may use the rootfs, not even another instance that shares it */
-	bool own_devices;   /* lxc.cgroup*.devices.* are not for its processes */
+	/*
+	 * What runs inside has a kernel of its own: files cannot be handed to it, the namespaces and the root of its
+	 * first process on the host are not the instance's, and the devices that the cgroup allows are not for it.
+	 */
+	bool own_kernel;
 
 	/* Can this host run it, with this config? One sentence if not; keys that cannot hold are named. */
 	int (*check)(const struct bv_run *run, struct bv_error *err);
@@ -143,6 +149,12 @@ extern const struct bv_engine bv_engine_container, bv_engine_vm;
 const struct bv_engine *bv_engine_of(enum bv_engine_kind kind);
 /* By the description that a run left (bv_run.description). */
 const struct bv_engine *bv_engine_described(const char *description);
+
+/*
+ * clone3(2) with `flags` into the instance's v2 cgroup (clone(2) where the kernel before 5.3, or a filter, does not know
+ * it): fills run->pidfd in the parent. *born_inside: the child is in that cgroup. The pid, 0 in the child, or -errno.
+ */
+pid_t bv_engine_clone(struct bv_run *run, uint64_t flags, bool *born_inside);
 
 /* A zeroed run with every fd at -1. */
 void bv_run_init(struct bv_run *run);

@@ -132,6 +132,13 @@ struct bv_start_options {
 int bv_instance_start(struct bv_instance *inst, const struct bv_start_options *options, int *exit_status,
 		      struct bv_error *err);
 
+/*
+ * What a start with these options would execute on the host, one argument a line, malloc'ed: QEMU's command line, for an
+ * instance that is to run as a VM. Nothing is started. -ENOTSUP: as a container there is no such thing.
+ */
+int bv_instance_command_line(struct bv_instance *inst, const struct bv_start_options *options, char **ret,
+			     struct bv_error *err);
+
 struct bv_stop_options {
 	bool reboot, kill, nokill, nolock;
 	int timeout_s; /* -1: for ever; 0: signal and don't wait */

@@ -140,6 +140,26 @@ static void keep(struct bv_console *c, const char *data, size_t len)
 	}
 }
 
+static void keep_line(struct bv_console *c, const char *data, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		if (data[i] == '\n') {
+			c->line_ended = true;
+		} else if ((unsigned char)data[i] >= ' ' && data[i] != 127) {
+			if (c->line_ended)
+				c->line_len = 0;
+			c->line_ended = false;
+			if (c->line_len < sizeof(c->line))
+				c->line[c->line_len++] = data[i];
+		}
+	}
+}
+
+void bv_console_last_line(const struct bv_console *c, char *buf, size_t size)
+{
+	snprintf(buf, size, "%.*s", (int)c->line_len, c->line);
+}
+
 /* ---- output ---- */
 
 /* A terminal that is gone is not written to again; what it did not take is nobody's. */
@@ -196,6 +216,7 @@ int bv_console_output(struct bv_console *c)
 
 	size_t len = (size_t)n;
 	keep(c, frame + 1, len);
+	keep_line(c, frame + 1, len);
 	show(c, frame + 1, len);
 	if (c->client >= 0) {
 		frame[0] = BV_FRAME_DATA;

@@ -33,6 +33,9 @@ struct bv_console {
 	int mirror;          /* lxc.console.path, -1; owned */
 	int own_out;         /* `out` in the foreground, where it could be opened anew (non-blocking); -1 */
 	uint64_t dropped;    /* bytes a slow client did not get */
+	char line[160];      /* the last line of output, cut at its end: what a guest said last */
+	uint32_t line_len;
+	bool line_ended;
 	/* What the terminal has not taken yet: the master is not read until it has, as with a program of its own. */
 	struct bv_buf unseen;
 	/* What the pty has not taken yet: in and client are not read until it has. */
@@ -51,6 +54,9 @@ void bv_console_use_terminal(struct bv_console *c, int in, int out);
  */
 void bv_console_drain(struct bv_console *c);
 void bv_console_close(struct bv_console *c);
+
+/* The last line that was written to it and was not blank, without control characters; "" none. */
+void bv_console_last_line(const struct bv_console *c, char *buf, size_t size);
 
 /* The master is readable. How much was taken, or -EIO when it is at its end for good. */
 int bv_console_output(struct bv_console *c);

@@ -195,9 +195,7 @@ int bv_finish_stale(struct bv_rundir *rd, const char *lxcpath, const char *name,
 		autoclean(bv_cgroup_freep) struct bv_cgroup *cg = NULL;
 		if (st.cgroup && bv_cgroup_open(&cg, st.cgroup, NULL) == 0)
 			bv_cgroup_remove_monitor(cg, NULL);
-		unlinkat(rd->fd, "state", 0);
-		unlinkat(rd->fd, "config", 0);
-		unlinkat(rd->fd, "command", 0);
+		bv_rundir_clear(rd);
 	}
 	bv_run_state_clear(&st);
 	return r;

@@ -7,7 +7,6 @@
 
 #include "sys/kernel.h"
 #include "util/cleanup.h"
-#include "util/str.h"
 
 static int load_config(struct bv_handle *h, struct bv_error *err)
 {
@@ -16,8 +15,6 @@ static int load_config(struct bv_handle *h, struct bv_error *err)
 		bv_error_prefix(&h->lost, "%s", h->rd.path);
 		bv_config_free(h->config);
 		h->config = bv_config_new();
-		if (h->config && !bv_streq(h->state.engine, "container"))
-			bv_config_set(h->config, "engine", "vm", NULL);
 	}
 	return h->config ? 0 : bv_fail(err, ENOMEM, "out of memory");
 }
@@ -37,8 +34,7 @@ static int fill(struct bv_handle *h, const struct bv_instance *inst, struct bv_e
 			       (int)h->state.init_pid, strerror(-h->run.pidfd));
 
 	r = load_config(h, err);
-	if (r == 0)
-		r = bv_engine_find(&h->engine, h->config->engine, err);
+	h->engine = bv_engine_described(h->state.engine);
 	if (r == 0 && h->state.cgroup)
 		r = bv_cgroup_open(&h->cgroup, h->state.cgroup, err);
 	if (r < 0)

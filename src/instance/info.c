@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "cgroup/cgroup.h"
+#include "engine/engine.h"
 #include "instance/internal.h"
 #include "net/net.h"
 #include "util/cleanup.h"
@@ -37,19 +38,18 @@ void bv_info_source_close(struct bv_info_source *src)
 	close_fd(&src->own_netns);
 }
 
-static void collect_ips(struct bv_info_source *src, pid_t pid, struct bv_info *ret)
+static void collect_ips(struct bv_info_source *src, const struct bv_rundir *rd, const struct bv_run_state *st,
+			struct bv_info *ret)
 {
-	char path[48];
-	snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
-	autoclose int netns = open(path, O_RDONLY | O_CLOEXEC);
 	if (src->own_netns < 0)
 		src->own_netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	if (netns < 0 || src->own_netns < 0)
+	if (src->own_netns < 0)
 		return;
 
 	autofree struct bv_net_address *found = NULL;
 	size_t n = 0;
-	if (bv_net_addresses(netns, src->own_netns, &found, &n, NULL) < 0 || n == 0)
+	const struct bv_engine *engine = bv_engine_described(st->engine);
+	if (engine->addresses(rd->fd, st->init_pid, src->own_netns, &found, &n) < 0 || n == 0)
 		return;
 	ret->ips = calloc(n, sizeof(*ret->ips));
 	for (size_t i = 0; ret->ips && i < n; i++) {
@@ -112,7 +112,7 @@ void bv_info_collect(struct bv_info_source *src, const struct bv_rundir *rd, con
 	if (!st->init_pid)
 		return;
 	if (what & BV_INFO_IPS)
-		collect_ips(src, st->init_pid, ret);
+		collect_ips(src, rd, st, ret);
 	if (what & BV_INFO_STATS)
 		collect_stats(st, ret);
 	if (what & BV_INFO_LINKS)

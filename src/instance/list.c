@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/engine.h"
 #include "instance/info.h"
 #include "instance/rundir.h"
 #include "rootfs/rootat.h"
@@ -228,6 +229,12 @@ static void list_below(struct listing *l, const char *parent, int root, int dept
 	}
 }
 
+/* The process whose root is the instance's; 0: none on this kernel. */
+static pid_t root_holder(const struct bv_info *info)
+{
+	return info->init_pid && !bv_engine_described(info->engine)->own_kernel ? info->init_pid : 0;
+}
+
 static void list_nested(struct listing *l, const char *name, pid_t init)
 {
 	autoclose int root = nested_root(l, name, init);
@@ -253,7 +260,7 @@ static int collect(struct listing *l, struct bv_error *err)
 			bv_list_free_entry(entry);
 			l->n--;
 		} else if (l->options->nesting > 0 && entry->defined) {
-			list_nested(l, l->names.v[i], entry->info.init_pid);
+			list_nested(l, l->names.v[i], root_holder(&entry->info));
 		}
 	}
 	return 0;

@@ -26,7 +26,7 @@
 #include "util/log.h"
 
 /* What an epoll event is about; clients are TAG_CLIENT + their place. */
-enum { TAG_INIT, TAG_SIGNALS, TAG_LISTENER, TAG_CONSOLE, TAG_TERMINAL, TAG_OUT, TAG_CLIENT };
+enum { TAG_INIT, TAG_AWAITED, TAG_SIGNALS, TAG_LISTENER, TAG_CONSOLE, TAG_TERMINAL, TAG_OUT, TAG_CLIENT };
 
 static int watch(struct bv_monitor *m, int fd, uint32_t tag)
 {
@@ -184,7 +184,20 @@ static void pass_signal(struct bv_monitor *m)
 	case SIGWINCH:
 		copy_size(m);
 		break;
+	case SIGTERM:
+	case SIGINT:
+	case SIGQUIT:
+		if (m->awaited >= 0) {
+			m->given_up = true;
+			break;
+		}
+		bv_pidfd_send_signal(m->run.pidfd, (int)info.ssi_signo);
+		break;
 	case SIGHUP:
+		if (m->awaited >= 0) {
+			m->given_up = true;
+			break;
+		}
 		/* The terminal of a foreground start went away: that is no wish for a reboot, which SIGHUP would be. */
 		bv_pidfd_send_signal(m->run.pidfd, SIGTERM);
 		break;
@@ -253,35 +266,47 @@ static void follow_flow(struct bv_monitor *m)
 			change_watch(m, c->client, (uint32_t)(TAG_CLIENT + i), events);
 }
 
+/* Serve whatever comes within `timeout_ms`; true as soon as what has the tag `until` is there. */
+static bool serve_once(struct bv_monitor *m, uint32_t until, int timeout_ms)
+{
+	struct epoll_event events[8];
+	bool there = false;
+	follow_flow(m);
+	int n = epoll_wait(m->epoll, events, ARRAY_SIZE(events), timeout_ms);
+	for (int i = 0; i < n; i++) {
+		if (events[i].data.u32 == until)
+			there = true;
+		else
+			handle(m, events[i].data.u32, events[i].events);
+	}
+	return there;
+}
+
 /* Until init has ended; its wait status. */
 static int loop(struct bv_monitor *m)
 {
-	for (;;) {
-		struct epoll_event events[8];
-		follow_flow(m);
-		int n = epoll_wait(m->epoll, events, ARRAY_SIZE(events), -1);
-		bool ended = false;
-		for (int i = 0; i < n; i++) {
-			if (events[i].data.u32 == TAG_INIT)
-				ended = true;
-			else
-				handle(m, events[i].data.u32, events[i].events);
-		}
-		if (!ended)
-			continue;
-		int status = 0;
-		while (waitpid(m->run.pid, &status, __WALL) < 0 && errno == EINTR)
-			;
-		return status;
-	}
+	while (!serve_once(m, TAG_INIT, -1))
+		;
+	int status = 0;
+	while (waitpid(m->run.pid, &status, __WALL) < 0 && errno == EINTR)
+		;
+	return status;
+}
+
+static int watch_console(struct bv_monitor *m)
+{
+	if (m->console_watched)
+		return 0;
+	m->console_watched = true;
+	m->console_events = EPOLLIN;
+	return m->console.master >= 0 ? watch(m, m->console.master, TAG_CONSOLE) : 0;
 }
 
 static int begin_watching(struct bv_monitor *m, struct bv_error *err)
 {
 	int r = watch(m, m->run.pidfd, TAG_INIT);
-	if (r == 0 && m->console.master >= 0)
-		r = watch(m, m->console.master, TAG_CONSOLE);
-	m->console_events = EPOLLIN;
+	if (r == 0)
+		r = watch_console(m);
 	copy_size(m);
 	if (r < 0) {
 		errno = -r;
@@ -324,16 +349,67 @@ static void take_terminal(struct bv_monitor *m)
  */
 static void open_terminal(struct bv_monitor *m)
 {
-	if (m->console.master < 0)
+	if (m->console.master < 0 || m->console.in >= 0 || m->console.out >= 0)
 		return;
 	if (m->foreground && m->console.mirror < 0) {
-		int in = !m->execute || isatty(STDIN_FILENO) ? STDIN_FILENO : -1;
-		int out = !m->execute || isatty(STDOUT_FILENO) ? STDOUT_FILENO
+		bool has_own = m->execute && !m->engine->own_kernel;
+		int in = !has_own || isatty(STDIN_FILENO) ? STDIN_FILENO : -1;
+		int out = !has_own || isatty(STDOUT_FILENO) ? STDOUT_FILENO
 			  : isatty(STDERR_FILENO)	       ? STDERR_FILENO
 							       : -1;
 		bv_console_use_terminal(&m->console, in, out);
 	}
 	take_terminal(m);
+}
+
+/* ---- while an engine's step waits ---- */
+
+static void detach_stdio(void)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (int i = 0; null >= 0 && i <= STDERR_FILENO; i++)
+		dup2(null, i);
+	if (null > STDERR_FILENO)
+		close(null);
+}
+
+int bv_monitor_serve(void *data, int fd, int timeout_ms, char *last_line, size_t size)
+{
+	struct bv_monitor *m = data;
+	struct bv_error err = { 0 };
+	int r = 0;
+	*last_line = '\0';
+	if (!m->console_watched) {
+		r = bv_console_open(&m->console, take_fd(&m->run.console), m->config, &err);
+		if (r == 0)
+			r = watch_console(m);
+		open_terminal(m);
+	}
+	m->awaited = fd;
+	m->given_up = false;
+	if (r == 0)
+		r = watch(m, fd, TAG_AWAITED);
+	int64_t end = bv_now_ms() + timeout_ms;
+	for (int64_t left = timeout_ms; r == 0 && left > 0 && !m->given_up; left = end - bv_now_ms())
+		r = serve_once(m, TAG_AWAITED, (int)left);
+	unwatch(m, fd);
+	m->awaited = -1;
+	bv_console_last_line(&m->console, last_line, size);
+	return m->given_up ? -ECANCELED : r;
+}
+
+void bv_monitor_forked(void *data)
+{
+	struct bv_monitor *m = data;
+	int *fds[] = { &m->lock, &m->report, &m->epoll, &m->listener, &m->signals, &m->console.master,
+		       &m->console.slave, &m->console.log, &m->console.mirror, &m->console.own_out };
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		close_fd(fds[i]);
+	for (size_t i = 0; i < BV_MONITOR_CLIENTS; i++)
+		close_fd(&m->clients[i].fd);
+	for (int i = 0; i < BV_NS_COUNT; i++)
+		close_fd(&m->ns_fds[i]);
+	detach_stdio();
 }
 
 /* What a slow terminal has not shown at the end, it shows now, unless we are told to go. */
@@ -376,15 +452,6 @@ static void report(struct bv_monitor *m, const struct bv_error *err)
 		return;
 	send(m->report, err ? err : &none, sizeof(none), MSG_NOSIGNAL);
 	close_fd(&m->report);
-}
-
-static void detach_stdio(void)
-{
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	for (int i = 0; null >= 0 && i <= STDERR_FILENO; i++)
-		dup2(null, i);
-	if (null > STDERR_FILENO)
-		close(null);
 }
 
 extern char __executable_start[], etext[]; /* the linker's: where the program's code begins and ends */
@@ -472,7 +539,7 @@ static int start_again(struct bv_monitor *m, struct bv_error *err)
 		return bv_fail(err, ENOMEM, "out of memory");
 	int r = bv_config_load(m->config, m->rd.fd, "config", err);
 	if (r == 0)
-		r = bv_cgroup_renew(m->cgroup, m->config, err);
+		r = bv_cgroup_renew(m->cgroup, m->config, m->engine->own_kernel, err);
 	if (r == 0)
 		r = bv_monitor_start(m, err);
 	if (r == 0)
@@ -497,6 +564,7 @@ static int watch_runs(struct bv_monitor *m, struct bv_error *err)
 		enum bv_ending ending = m->engine->ending(status);
 		drop_tty_clients(m);
 		bv_console_drain(&m->console);
+		m->console_watched = false;
 		m->engine->release(&m->run);
 		remember(m, err);
 		record(m, BV_STOPPING, status);

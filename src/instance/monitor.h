@@ -24,6 +24,7 @@ struct bv_monitor {
 	const char *lxcpath, *name, *config_file; /* borrowed, for the life of the process */
 	struct bv_rundir rd;
 	int lock;
+	int rootfs_lock;              /* of an engine that wants the rootfs for itself (hold.h), else -1 */
 	struct bv_run_state state;
 	const struct bv_engine *engine;
 	struct bv_config *config;     /* while starting; owned */
@@ -38,7 +39,10 @@ struct bv_monitor {
 	bool raw;                     /* console.in is a terminal, and was as `saved` */
 	struct termios saved;
 	int watched_out;              /* the terminal's output, while it has to catch up; -1 */
+	bool console_watched;         /* its master is in the epoll set, and the caller's terminal is taken */
 	uint32_t console_events;      /* what the console's master is watched for */
+	int awaited;                  /* what a step of the engine waits for (bv_run.serve), -1 */
+	bool given_up;                /* we were told to end while it waits */
 	bool typing;                  /* the console's input waits for the pty */
 	int ns_fds[BV_NS_COUNT];      /* pinned for a stop hook, else -1 */
 	int epoll, listener, signals;
@@ -47,6 +51,10 @@ struct bv_monitor {
 		int tty;              /* -1: has asked for nothing yet */
 	} clients[BV_MONITOR_CLIENTS];
 };
+
+/* For bv_run.serve and bv_run.forked (engine/engine.h); `data` is the struct bv_monitor. */
+int bv_monitor_serve(void *data, int fd, int timeout_ms, char *last_line, size_t size);
+void bv_monitor_forked(void *data);
 
 /* start.c: run the table of start steps; on failure everything is undone. */
 int bv_monitor_start(struct bv_monitor *m, struct bv_error *err);

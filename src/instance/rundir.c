@@ -180,10 +180,21 @@ int bv_rundir_is_locked(const struct bv_rundir *rd)
 	return lock.l_type != F_UNLCK;
 }
 
+static const char *const own_files[] = { "state", "command", "config", "lock" };
+/* A VM's: its control socket, and what its guest told. */
+static const char *const engine_files[] = { "vm", "guest" };
+
+void bv_rundir_clear(const struct bv_rundir *rd)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(own_files) - 1; i++)
+		unlinkat(rd->fd, own_files[i], 0);
+	for (size_t i = 0; i < ARRAY_SIZE(engine_files); i++)
+		unlinkat(rd->fd, engine_files[i], 0);
+}
+
 int bv_rundir_remove(struct bv_rundir *rd)
 {
 	enum { TRIES = 20 };
-	static const char *const files[] = { "state", "command", "config", "lock" };
 	if (rd->fd < 0)
 		return 0;
 
@@ -202,8 +213,9 @@ int bv_rundir_remove(struct bv_rundir *rd)
 			return -errno;
 		bv_remove_tree(AT_FDCWD, gone);
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
-		unlinkat(rd->fd, files[i], 0);
+	/* An engine's files are rare: the slow way takes them. */
+	for (size_t i = 0; i < ARRAY_SIZE(own_files); i++)
+		unlinkat(rd->fd, own_files[i], 0);
 	int r = rmdir(gone) < 0 ? -errno : 0;
 	if (r == -ENOTEMPTY || r == -EEXIST)
 		r = bv_remove_tree(AT_FDCWD, gone);

@@ -13,6 +13,7 @@
  *   state     lines "key value", replaced by rename at every change (what lxc-wait's inotify sees)
  *   config    the effective configuration of the run, 0600
  *   command   the monitor's socket, 0600
+ *   vm, guest of an instance that runs as a VM: its supervisor's socket, and what the guest told (engine/vm)
  * Everything that a listing, a stop or a clean-up needs is here; nobody has to ask the monitor.
  */
 enum { BV_RUN_PATH_MAX = 256 };
@@ -56,6 +57,8 @@ int bv_rundir_is_locked(const struct bv_rundir *rd);
  * Remove the directory and all in it, and what a removal that was killed left of one before; the caller holds the lock.
  */
 int bv_rundir_remove(struct bv_rundir *rd);
+/* Remove what a run left in it, but the lock, which the caller holds. */
+void bv_rundir_clear(const struct bv_rundir *rd);
 void bv_rundir_close(struct bv_rundir *rd);
 
 /* -ENOENT: no state. The caller clears `ret`. */

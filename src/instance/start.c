@@ -12,6 +12,7 @@
 
 #include "config/system.h"
 #include "instance/finish.h"
+#include "instance/hold.h"
 #include "instance/log.h"
 #include "instance/monitor.h"
 #include "sys/kernel.h"
@@ -69,6 +70,7 @@ static int step_pre_start(void *ctx, struct bv_error *err)
 static int step_engine(void *ctx, struct bv_error *err)
 {
 	struct bv_monitor *m = ctx;
+	m->run.rootfs_lock = m->rootfs_lock;
 	return bv_steps_run(m->engine->name, m->engine->steps, m->engine->n_steps, &m->run, err);
 }
 
@@ -88,10 +90,12 @@ static int step_facts(void *ctx, struct bv_error *err)
 	if (bv_process_start_time(m->run.pid, &m->state.init_start) < 0)
 		m->state.init_start = 0;
 	m->state.ttys = m->run.n_ttys;
+	snprintf(m->state.engine, sizeof(m->state.engine), "%s", m->run.description);
 	snprintf(m->state.label, sizeof(m->state.label), "%s", m->run.label);
 	free(m->state.net);
 	m->state.net = m->run.net.n ? bv_net_describe(&m->run.net) : NULL;
-	return bv_console_open(&m->console, take_fd(&m->run.console), m->config, err);
+	/* Where the engine waited for a guest to boot, it is open. */
+	return m->console_watched ? 0 : bv_console_open(&m->console, take_fd(&m->run.console), m->config, err);
 }
 
 static void undo_facts(void *ctx)
@@ -99,11 +103,22 @@ static void undo_facts(void *ctx)
 	bv_console_drain(&((struct bv_monitor *)ctx)->console);
 }
 
+static int step_rootfs(void *ctx, struct bv_error *err)
+{
+	struct bv_monitor *m = ctx;
+	return bv_hold_rootfs(m->lxcpath, m->name, m->config, m->engine->exclusive, &m->rootfs_lock, err);
+}
+
+static void undo_rootfs(void *ctx)
+{
+	close_fd(&((struct bv_monitor *)ctx)->rootfs_lock);
+}
+
 /* A stop hook is given the namespaces after init is gone: they are pinned now. */
 static int step_pin_namespaces(void *ctx, struct bv_error *err)
 {
 	struct bv_monitor *m = ctx;
-	for (int i = 0; i < BV_NS_COUNT && m->config->hooks[BV_HOOK_STOP].n; i++) {
+	for (int i = 0; i < BV_NS_COUNT && m->config->hooks[BV_HOOK_STOP].n && !m->engine->own_kernel; i++) {
 		char path[64];
 		snprintf(path, sizeof(path), "/proc/%d/ns/%s", (int)m->run.pid, bv_ns_name(i));
 		close_fd(&m->ns_fds[i]);
@@ -140,6 +155,7 @@ static int step_running(void *ctx, struct bv_error *err)
 static const struct bv_step steps[] = {
 	{ "state", step_state, undo_state },
 	{ "pre-start", step_pre_start, NULL },
+	{ "hold", step_rootfs, undo_rootfs },
 	{ "engine", step_engine, undo_engine },
 	{ "facts", step_facts, undo_facts },
 	{ "namespaces", step_pin_namespaces, NULL },
@@ -148,7 +164,8 @@ static const struct bv_step steps[] = {
 };
 /* clang-format on */
 
-int bv_monitor_start(struct bv_monitor *m, struct bv_error *err)
+/* What is to be run, for the engine. */
+static void describe_run(struct bv_monitor *m)
 {
 	bv_run_init(&m->run);
 	m->run.name = m->name;
@@ -159,9 +176,17 @@ int bv_monitor_start(struct bv_monitor *m, struct bv_error *err)
 	m->run.execute = m->execute;
 	m->run.exec_uid = m->exec_uid;
 	m->run.exec_gid = m->exec_gid;
+	m->run.foreground = m->foreground;
+	m->run.serve = bv_monitor_serve;
+	m->run.forked = bv_monitor_forked;
+	m->run.monitor = m;
+}
+
+int bv_monitor_start(struct bv_monitor *m, struct bv_error *err)
+{
+	describe_run(m);
 	m->run.run_dir = m->rd.fd;
 	m->run.cgroup = m->cgroup;
-	m->run.foreground = m->foreground;
 	m->run.lock = m->lock;
 
 	int shared[BV_NS_COUNT];
@@ -320,6 +345,7 @@ static int make_cgroups(struct bv_monitor *m, struct bv_error *err)
 		.pattern = sys.cgroup_pattern,
 		/* In the foreground the caller stays where it is: a service manager that started us looks there. */
 		.with_monitor = !m->foreground,
+		.without_devices = m->engine->own_kernel,
 	};
 	if (r == 0)
 		r = bv_cgroup_create(&m->cgroup, &spec, err);
@@ -347,15 +373,9 @@ static int prepare(struct bv_monitor *m, struct bv_instance *inst, const struct 
 	r = make_paths_absolute(m, m->config, err);
 	if (r < 0)
 		return r;
-	r = bv_engine_find(&m->engine, m->config->engine, err);
-	if (r == 0) {
-		bv_run_init(&m->run);
-		m->run.name = m->name;
-		m->run.config = m->config;
-		m->run.command = m->command.v;
-		m->run.execute = m->execute;
-		r = m->engine->check(&m->run, err);
-	}
+	m->engine = bv_engine_of(m->config->engine);
+	describe_run(m);
+	r = m->engine->check(&m->run, err);
 	if (r < 0)
 		return r;
 
@@ -461,6 +481,7 @@ static void clear_monitor(struct bv_monitor *m)
 	free(m->pidfile);
 	bv_run_state_clear(&m->state);
 	bv_rundir_close(&m->rd);
+	close_fd(&m->rootfs_lock);
 	close_fd(&m->lock);
 }
 
@@ -482,6 +503,8 @@ int bv_instance_start(struct bv_instance *inst, const struct bv_start_options *o
 		.listener = -1,
 		.signals = -1,
 		.watched_out = -1,
+		.awaited = -1,
+		.rootfs_lock = -1,
 	};
 	bv_console_init(&m.console);
 	for (int i = 0; i < BV_NS_COUNT; i++)
@@ -500,5 +523,31 @@ int bv_instance_start(struct bv_instance *inst, const struct bv_start_options *o
 	if (exit_status)
 		*exit_status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 	clear_monitor(&m);
+	return r;
+}
+
+int bv_instance_command_line(struct bv_instance *inst, const struct bv_start_options *options, char **ret,
+			     struct bv_error *err)
+{
+	struct bv_monitor m = { .lxcpath = inst->lxcpath, .name = inst->name };
+	int r = find_config(inst, options, err);
+	if (r == 0)
+		r = copy_command(&m, options->command, err);
+	if (r == 0) {
+		m.execute = options->execute;
+		m.config = inst->config;
+		m.config_file = inst->config_file;
+		m.engine = bv_engine_of(m.config->engine);
+		describe_run(&m);
+		r = m.engine->check(&m.run, err);
+	}
+	if (r == 0 && !m.engine->command_line) {
+		bv_fail(err, ENOTSUP, "%s is started as a container, for which nothing is executed but its init",
+			inst->name);
+		r = bv_hint(err, "lxc-start -n %s --vm --print-command", inst->name);
+	}
+	if (r == 0)
+		r = m.engine->command_line(&m.run, ret, err);
+	bv_strv_clear(&m.command);
 	return r;
 }

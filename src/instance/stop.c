@@ -23,8 +23,11 @@ enum { QUICK_MS = 50, QUICK_STEP_NS = 300000 };
 /* A frozen instance cannot act on a signal. */
 static void thaw(struct bv_handle *h)
 {
-	if (h->cgroup && bv_cgroup_is_frozen(h->cgroup) == 1)
-		bv_cgroup_freeze(h->cgroup, false, FREEZE_TIMEOUT_MS, NULL);
+	if (!h->cgroup || bv_cgroup_is_frozen(h->cgroup) != 1)
+		return;
+	bv_cgroup_freeze(h->cgroup, false, FREEZE_TIMEOUT_MS, NULL);
+	if (h->engine->pause)
+		h->engine->pause(&h->run, false, NULL);
 }
 
 static int to_ms(int seconds)
@@ -185,6 +188,24 @@ int bv_instance_stop(struct bv_instance *inst, const struct bv_stop_options *opt
 	return r;
 }
 
+static bool is_frozen(const struct bv_handle *h)
+{
+	return bv_cgroup_is_frozen(h->cgroup) == 1;
+}
+
+/* What is frozen already cannot be asked to pause. */
+static int freeze_now(struct bv_handle *h, struct bv_error *err)
+{
+	int r = h->engine->pause && !is_frozen(h) ? h->engine->pause(&h->run, true, err) : 0;
+	return r < 0 ? r : bv_cgroup_freeze(h->cgroup, true, FREEZE_TIMEOUT_MS, err);
+}
+
+static int thaw_now(struct bv_handle *h, struct bv_error *err)
+{
+	int r = bv_cgroup_freeze(h->cgroup, false, FREEZE_TIMEOUT_MS, err);
+	return r < 0 || !h->engine->pause ? r : h->engine->pause(&h->run, false, err);
+}
+
 int bv_instance_freeze(struct bv_instance *inst, bool freeze, struct bv_error *err)
 {
 	struct bv_handle h;
@@ -193,8 +214,10 @@ int bv_instance_freeze(struct bv_instance *inst, bool freeze, struct bv_error *e
 		return r;
 	if (!h.cgroup)
 		r = bv_fail(err, ENOTSUP, "%s has no cgroup, so it cannot be frozen", inst->name);
+	else if (freeze)
+		r = freeze_now(&h, err);
 	else
-		r = bv_cgroup_freeze(h.cgroup, freeze, FREEZE_TIMEOUT_MS, err);
+		r = thaw_now(&h, err);
 	/* Ended meanwhile: then the cgroup of that name may be the next run's, which nobody asked to freeze. */
 	if (h.cgroup && bv_pidfd_wait(h.run.pidfd, 0) == 0) {
 		if (freeze)

@@ -129,7 +129,7 @@ static int do_renew(int argc, char **argv)
 	int status;
 	pid_t pid = spawn(cg, sleeper);
 	bv_cgroup_seal(cg);
-	if (bv_cgroup_renew(cg, cfg, &err) < 0)
+	if (bv_cgroup_renew(cg, cfg, false, &err) < 0)
 		return report(&err);
 	waitpid(pid, &status, 0);
 	if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)

@@ -109,6 +109,7 @@ static int prepare(void *ctx, struct bv_error *err)
 	}
 	if (c->label)
 		snprintf(run->label, sizeof(run->label), "%s", c->label);
+	snprintf(run->description, sizeof(run->description), "%s", bv_engine_container.name);
 	return 0;
 }
 
@@ -142,28 +143,6 @@ static uint64_t clone_flags(const struct container *c)
 	return flags;
 }
 
-/* clone3, or clone where the kernel (before 5.3) or a filter does not know it. *born_inside: it is in its v2 cgroup. */
-static pid_t clone_child(const struct bv_run *run, uint64_t flags, int *pidfd, bool *born_inside)
-{
-	int cgroup_fd = bv_cgroup_clone_fd(run->cgroup);
-	struct clone_args args = {
-		.flags = flags | CLONE_PIDFD | (cgroup_fd >= 0 ? CLONE_INTO_CGROUP : 0),
-		.pidfd = (uintptr_t)pidfd,
-		.exit_signal = SIGCHLD,
-		.cgroup = cgroup_fd >= 0 ? (uint64_t)cgroup_fd : 0,
-	};
-
-	*born_inside = cgroup_fd >= 0;
-	pid_t pid = bv_clone3(&args, sizeof(args));
-	if (pid == -ENOSYS || pid == -EINVAL || pid == -E2BIG) {
-		*born_inside = false;
-		pid = (pid_t)syscall(SYS_clone, flags | CLONE_PIDFD | SIGCHLD, NULL, pidfd, NULL, NULL);
-		if (pid < 0)
-			pid = -errno;
-	}
-	return pid;
-}
-
 static int enter_shared_pidns(struct bv_run *run, struct container *c, struct bv_error *err)
 {
 	if (run->share_ns[BV_NS_PID] < 0)
@@ -190,7 +169,7 @@ static int spawn(void *ctx, struct bv_error *err)
 	}
 
 	bool born_inside;
-	pid_t pid = clone_child(run, clone_flags(c), &run->pidfd, &born_inside);
+	pid_t pid = bv_engine_clone(run, clone_flags(c), &born_inside);
 	if (pid == 0) {
 		close(pair[0]);
 		bv_container_child(run, c, pair[1], born_inside);
@@ -498,6 +477,15 @@ static int kill_init(struct bv_run *run, struct bv_error *err)
 	return signal_init(run, run->config->signal_stop ? run->config->signal_stop : SIGKILL, err);
 }
 
+static int addresses(int run_dir, pid_t pid, int own_netns, struct bv_net_address **ret, size_t *n)
+{
+	char path[48];
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
+	autoclose int netns = open(path, O_RDONLY | O_CLOEXEC);
+	(void)run_dir;
+	return netns < 0 ? -errno : bv_net_addresses(netns, own_netns, ret, n, NULL);
+}
+
 /* reboot(2) inside a pid namespace ends its init with SIGHUP for a restart and SIGINT for the rest (Linux 3.4). */
 static enum bv_ending ending(int wait_status)
 {
@@ -553,6 +541,7 @@ const struct bv_engine bv_engine_container = {
 	.reboot = reboot,
 	.kill = kill_init,
 	.ending = ending,
+	.addresses = addresses,
 	.attach = bv_container_attach,
 	.release = release,
 };

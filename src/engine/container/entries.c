@@ -18,87 +18,12 @@
 
 /* lxc.mount.fstab and lxc.mount.entry */
 
-/* Called for every line that is a mount; `where` names it in messages. */
-typedef int (*line_fn)(void *ctx, const struct bv_mount_line *m, const char *where, struct bv_error *err);
-
-static int with_line(const char *line, const char *where, line_fn fn, void *ctx, struct bv_error *err)
-{
-	autoclean(bv_mount_line_clear) struct bv_mount_line m = { 0 };
-	struct bv_error own = { 0 };
-	int r = bv_mount_line_parse(&m, line, &own);
-	if (r > 0)
-		r = fn(ctx, &m, where, &own);
-	if (r >= 0)
-		return 0;
-	if (m.optional) {
-		bv_info("mounts", "%s: %s (optional)", where, own.what);
-		return 0;
-	}
-	bv_error_prefix(&own, "%s: ", where);
-	if (err && !err->code)
-		*err = own;
-	return r;
-}
-
-static int each_fstab_line(const char *path, line_fn fn, void *ctx, struct bv_error *err)
-{
-	autofree char *text = NULL;
-	int r = bv_read_file(AT_FDCWD, path, 0, &text, NULL);
-	if (r < 0) {
-		errno = -r;
-		return bv_fail_errno(err, "cannot read lxc.mount.fstab %s", path);
-	}
-	char *rest = text, *line;
-	for (unsigned int n = 1; r == 0 && (line = strsep(&rest, "\n")); n++) {
-		autofree char *where = bv_asprintf("%s, line %u", path, n);
-		r = where ? with_line(line, where, fn, ctx, err) : bv_fail(err, ENOMEM, "out of memory");
-	}
-	return r;
-}
-
-static int each_line(const struct bv_config *cfg, line_fn fn, void *ctx, struct bv_error *err)
-{
-	int r = cfg->mount_fstab ? each_fstab_line(cfg->mount_fstab, fn, ctx, err) : 0;
-	for (size_t i = 0; r == 0 && i < cfg->mount_entries.n; i++) {
-		autofree char *where = bv_asprintf("lxc.mount.entry = %s", cfg->mount_entries.v[i]);
-		r = where ? with_line(cfg->mount_entries.v[i], where, fn, ctx, err)
-			  : bv_fail(err, ENOMEM, "out of memory");
-	}
-	return r;
-}
-
 /* ---- the target ---- */
 
-/* What follows the directory `prefix` in `path`, or NULL when it does not begin with it. */
-static const char *below(const char *path, const char *prefix)
-{
-	size_t len = strlen(prefix);
-	while (len > 0 && prefix[len - 1] == '/')
-		len--;
-	if (len == 0 || strncmp(path, prefix, len) != 0 || (path[len] != '/' && path[len] != '\0'))
-		return NULL;
-	return path + len;
-}
-
-/*
- * The path of the target inside the rootfs. An absolute one is meant as seen from the host: the rootfs' own path is cut
- * off. NULL: it leads elsewhere.
- */
+/* The path of the target inside the rootfs; NULL: it leads elsewhere. */
 static const char *target_inside(const struct bv_setup *s, const char *target)
 {
-	if (!s->has_rootfs || *target != '/')
-		return target;
-	autofree char *standard = bv_asprintf("%s/%s/rootfs", s->run->lxcpath, s->run->name);
-	const char *path = s->config->rootfs_path;
-	const char *const prefixes[] = {
-		standard ? standard : "",
-		bv_after(path, "dir:") ? bv_after(path, "dir:") : path,
-		bv_setup_mount_point(s->config),
-	};
-	const char *inside = NULL;
-	for (size_t i = 0; i < ARRAY_SIZE(prefixes) && !inside; i++)
-		inside = below(target, prefixes[i]);
-	return inside;
+	return s->has_rootfs ? bv_mount_target_inside(s->config, s->run->lxcpath, s->run->name, target) : target;
 }
 
 /* O_PATH fd of the target, made if the entry says so. */
@@ -292,7 +217,7 @@ static int mount_entry(void *ctx, const struct bv_mount_line *m, const char *whe
 
 int bv_setup_mount_entries(struct bv_setup *s, struct bv_error *err)
 {
-	return each_line(s->config, mount_entry, s, err);
+	return bv_mount_lines_each(s->config, mount_entry, s, err);
 }
 
 /* ---- in the monitor ---- */
@@ -338,7 +263,7 @@ int bv_setup_mapped_entries(const struct bv_config *cfg, int userns_fd, int **re
 {
 	struct mapped all = { .cfg = cfg, .userns_fd = userns_fd, .own_userns = -1 };
 	*ret = NULL;
-	int r = each_line(cfg, map_entry, &all, err);
+	int r = bv_mount_lines_each(cfg, map_entry, &all, err);
 	close_fd(&all.own_userns);
 	if (r == 0 && all.n > 0) {
 		*ret = all.fds;

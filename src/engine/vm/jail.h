@@ -54,3 +54,9 @@ int bv_jail_make_qemu_root(const struct bv_jail_qemu *jail, struct bv_error *err
  * what it must not have. The caller executes next. SIGKILL at the supervisor's death comes with the pid namespace.
  */
 int bv_jail_enter_qemu(const struct bv_jail_qemu *jail, const int *keep, size_t n_keep, struct bv_error *err);
+
+/*
+ * In the supervisor, once the guest runs: the copies of kernel and initramfs go from QEMU's root, and their memory with
+ * them. QEMU reads them at its start only.
+ */
+void bv_jail_forget_boot_files(void);

@@ -7,6 +7,7 @@
 #include "config/config.h"
 #include "engine/vm/probe.h"
 #include "util/error.h"
+#include "util/str.h"
 
 /*
  * A virtiofs share: one file server, which listens on an fd that we bound (an autobound abstract socket is never
@@ -29,3 +30,6 @@ struct bv_share_how {
 
 /* Start the server and connect. -errno with the server's own last words where it has some. */
 int bv_share_start(struct bv_share *ret, const struct bv_share_how *how, struct bv_error *err);
+
+/* The server's command line; `fd` is the listening socket. 0 or -ENOMEM. */
+int bv_share_command(struct bv_strv *argv, const struct bv_share_how *how, int fd);

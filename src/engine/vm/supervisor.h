@@ -40,6 +40,7 @@ struct bv_vm {
 	int sync;                      /* our end of the pair, -1 */
 	struct bv_qemu_files files;    /* console, ttys, taps, vhosts, disk; the rest is made by the supervisor */
 	int rootfs;                    /* the rootfs as a detached mount, -1: a disk */
+	bool mapped;                   /* its owners are those of lxc.idmap: the file server needs the maps */
 	int *binds;                    /* detached mounts of what bind entries share, in the order of "share:N" */
 	size_t n_binds;
 };

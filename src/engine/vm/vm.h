@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "engine/engine.h"
+#include "engine/vm/boot.h"
+#include "engine/vm/supervisor.h"
+#include "util/error.h"
+
+/* What the monitor's side of the VM engine shares: vm.c has the steps, prepare.c what a VM is made of. */
+
+/*
+ * Everything that can be decided before a process is made: spec, QEMU, kernel, what is mounted, the network's plan
+ * (run->net), the initramfs. Fills `vm`, which is zeroed with its fds at -1; nothing on the host is changed.
+ */
+int bv_vm_prepare(struct bv_run *run, struct bv_vm *vm, struct bv_error *err);
+
+/* The first part of that alone, for a command line to look at: host, rootfs, spec, QEMU. */
+int bv_vm_describe(const struct bv_run *run, struct bv_vm *vm, struct bv_error *err);
+
+void bv_vm_init(struct bv_vm *vm);
+void bv_vm_clear(struct bv_vm *vm);
+
+/* ---- entries.c: lxc.mount.entry and lxc.mount.fstab ---- */
+
+/*
+ * The lines for the guest (bv_boot.mounts), and for each that binds something of the host a detached mount in
+ * vm->binds. What lies below /proc, /sys or /dev on the host is the guest's own there, and so it is bound inside.
+ */
+int bv_vm_entries(const struct bv_run *run, struct bv_vm *vm, struct bv_strv *lines, struct bv_error *err);

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "instance/hold.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "instance/rundir.h"
+#include "rootfs/storage.h"
+#include "util/cleanup.h"
+#include "util/str.h"
+
+/* What stands for the rootfs: its directory on the host, or its image. NULL: it has none that could be looked at. */
+static char *place_of(const struct bv_config *cfg)
+{
+	struct bv_storage storage = { 0 };
+	if (!cfg->rootfs_path || bv_storage_open(&storage, cfg, NULL) < 0)
+		return NULL;
+	char *directory = storage.ops->host_path(&storage);
+	char *place = directory ? directory : take_ptr(storage.path);
+	bv_storage_clear(&storage);
+	return place;
+}
+
+static bool is_same(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* Does the run whose run directory this is use `rootfs`? */
+static bool uses(int dirfd, const char *name, const struct stat *rootfs)
+{
+	struct bv_rundir rd = { .fd = openat(dirfd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) };
+	struct bv_run_state state;
+	autoclean(bv_config_freep) struct bv_config *cfg = bv_config_new();
+	bool found = false;
+	if (rd.fd >= 0 && cfg && bv_run_state_read(&rd, &state) == 0) {
+		struct stat st;
+		bool runs = bv_run_state_effective(&rd, &state) != BV_STOPPED;
+		autofree char *place = runs && bv_config_load(cfg, rd.fd, "config", NULL) == 0 ? place_of(cfg) : NULL;
+		found = place && stat(place, &st) == 0 && is_same(&st, rootfs);
+		bv_run_state_clear(&state);
+	}
+	bv_rundir_close(&rd);
+	return found;
+}
+
+/* Another run of this lxcpath that uses the rootfs. */
+static int find_user(const char *lxcpath, const char *name, const struct stat *rootfs, struct bv_error *err)
+{
+	char parent[BV_RUN_PATH_MAX];
+	int r = bv_rundir_parent(lxcpath, parent, sizeof(parent), err);
+	autodir DIR *dir = r == 0 ? opendir(parent) : NULL;
+	const struct dirent *e;
+	while (dir && (e = readdir(dir))) {
+		if (e->d_name[0] == '.' || bv_streq(e->d_name, name) || !uses(dirfd(dir), e->d_name, rootfs))
+			continue;
+		bv_fail(err, EBUSY, "%s runs from the same rootfs, and a VM must have it alone", e->d_name);
+		return bv_hint(err, "lxc-stop -n %s", e->d_name);
+	}
+	return r;
+}
+
+int bv_hold_rootfs(const char *lxcpath, const char *name, const struct bv_config *cfg, bool exclusive, int *lock,
+		   struct bv_error *err)
+{
+	autofree char *place = place_of(cfg);
+	autoclose int fd = place ? open(place, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+	*lock = -1;
+	/* What is wrong with a rootfs that is not there is said by whoever mounts it. */
+	if (fd < 0)
+		return 0;
+	if (flock(fd, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) < 0) {
+		if (errno != EWOULDBLOCK)
+			return 0; /* a file system without locks */
+		bv_fail(err, EBUSY, "the rootfs %s is in use by an instance that runs as a VM", place);
+		return bv_hint(err, "stop that one first: lxc-ls -F NAME,STATE,ENGINE --running shows it");
+	}
+	if (!exclusive)
+		return 0;
+	struct stat st;
+	if (fstat(fd, &st) < 0)
+		return bv_fail_errno(err, "cannot look at %s", place);
+	int r = find_user(lxcpath, name, &st, err);
+	if (r == 0)
+		*lock = take_fd(&fd);
+	return r;
+}
