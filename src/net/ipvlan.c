@@ -30,7 +30,7 @@ static int ipvlan_attach(struct bv_net_host *h, const struct bv_nic *nic, struct
 		bv_nl_put_u16(&h->nl, IFLA_IPVLAN_FLAGS, (uint16_t)nic->ipvlan_isolation);
 	bv_nl_nest_end(&h->nl, data);
 	bv_nl_nest_end(&h->nl, info);
-	return bv_link_commit(h, l, "CONFIG_IPVLAN", err);
+	return bv_link_commit(h, l, "ipvlan", "CONFIG_IPVLAN", err);
 }
 
 const struct bv_link_ops bv_link_ipvlan = {

@@ -127,10 +127,10 @@ int bv_link_begin(struct bv_net_host *h, const struct bv_nic *nic, const struct 
 	return 0;
 }
 
-int bv_link_commit(struct bv_net_host *h, const struct bv_net_link *l, const char *option, struct bv_error *err)
+int bv_link_commit(struct bv_net_host *h, const struct bv_net_link *l, const char *kind, const char *option,
+		   struct bv_error *err)
 {
 	struct bv_error cause = { 0 };
-	const char *kind = bv_net_type_name(l->type);
 	int rc = bv_nl_flush(&h->nl, &cause);
 
 	if (rc == 0)

@@ -58,8 +58,56 @@ int bv_link_begin(struct bv_net_host *h, const struct bv_nic *nic, const struct 
 /* IFLA_NET_NS_FD or IFLA_NET_NS_PID. */
 void bv_link_put_target(struct bv_net_host *h);
 
-/* Send it. A kernel without the type gets a sentence that says so; `option` is its CONFIG_ name. */
-int bv_link_commit(struct bv_net_host *h, const struct bv_net_link *l, const char *option, struct bv_error *err);
+/* Send it. A kernel without the `kind` gets a sentence that says so; `option` is its CONFIG_ name. */
+int bv_link_commit(struct bv_net_host *h, const struct bv_net_link *l, const char *kind, const char *option,
+		   struct bv_error *err);
+
+/* The host's rtnetlink socket of a planned `net`; opened when it has none. */
+int bv_link_host_open(struct bv_net_host *h, struct bv_net *net, struct bv_error *err);
+
+/* ---- hostend.c: the host's end of a veth pair, and the tap of a VM, which stands in its place ---- */
+
+bool bv_hostend_has_fixed_name(const struct bv_nic *nic); /* lxc.net.N.veth.pair */
+bool bv_hostend_is_bridged(const struct bv_nic *nic, const struct bv_net_link *l);
+uint32_t bv_hostend_mtu(const struct bv_nic *nic, const struct bv_net_link *l); /* 0: the kernel's default */
+
+/* `prefix`, of at most 9 characters, and six random letters or digits. */
+int bv_hostend_random_name(char name[16], const char *prefix, struct bv_error *err);
+
+/* bv_link_ops.plan of both. */
+int bv_hostend_plan(struct bv_net_host *h, const struct bv_nic *nic, struct bv_net_link *l, struct bv_error *err);
+
+/* IFLA_MASTER, where the kernel is to put the host end into its bridge. */
+void bv_hostend_put_master(struct bv_net_host *h, const struct bv_nic *nic, const struct bv_net_link *l);
+/* A request: no IPv6 address for the host end. */
+void bv_hostend_queue_no_ipv6(struct bv_net_host *h, const struct bv_net_link *l);
+
+/*
+ * Choose name and MAC and call `make`, again while its name is taken (-EEXIST). On failure l->host_name is empty and
+ * `err` has a sentence for users.
+ */
+typedef int (*bv_hostend_make_fn)(struct bv_net_host *h, const struct bv_nic *nic, struct bv_net_link *l,
+				  const uint8_t mac[6], void *data, struct bv_error *err);
+int bv_hostend_make(struct bv_net_host *h, const struct bv_nic *nic, struct bv_net_link *l, bv_hostend_make_fn make,
+		    void *data, struct bv_error *err);
+
+/* What needs the host end to exist: Open vSwitch, VLANs, routes. */
+int bv_hostend_finish(struct bv_net_host *h, const struct bv_nic *nic, struct bv_net_link *l, struct bv_error *err);
+
+/* ---- tap.c ---- */
+
+struct bv_net_tap;
+/* Room for `queues` fds, all -1. */
+int bv_tap_reserve(struct bv_net_tap *tap, unsigned int queues, struct bv_error *err);
+/* TUNSETIFF of one queue of `name` (NULL: the fd has its link already); `flags` beside those that all have. -errno. */
+int bv_tap_set(int fd, const char *name, unsigned int queues, int flags);
+
+/* ---- macvtap.c: what a macvlan is for a VM ---- */
+
+int bv_macvtap_attach(struct bv_net_host *h, const struct bv_nic *nic, struct bv_net_link *l, struct bv_net_tap *tap,
+		      struct bv_error *err);
+/* Nothing to do for a macvlan that is none. */
+int bv_macvtap_remove(struct bv_net_host *h, const struct bv_net_link *l, struct bv_error *err);
 
 /* ---- bridge.c ---- */
 

@@ -286,6 +286,19 @@ static int attach_link(struct bv_net_host *h, const struct bv_nic *nic, struct b
 	return nic->l2proxy ? bv_hostside_set_l2proxy(h, nic, l, true, err) : 0;
 }
 
+int bv_link_host_open(struct bv_net_host *h, struct bv_net *net, struct bv_error *err)
+{
+	if (net->netlink > 0) {
+		bv_nl_init(&h->nl, net->netlink);
+		return 0;
+	}
+	int rc = bv_nl_open(&h->nl, err);
+
+	if (rc == 0)
+		net->netlink = h->nl.fd;
+	return rc;
+}
+
 int bv_net_attach(struct bv_net *net, const struct bv_config *cfg, pid_t pid, int netns_fd, struct bv_error *err)
 {
 	struct bv_net_host h = { .pid = pid, .netns_fd = netns_fd };
@@ -293,14 +306,9 @@ int bv_net_attach(struct bv_net *net, const struct bv_config *cfg, pid_t pid, in
 
 	if (rc < 0 || net->n == 0)
 		return rc;
-	if (net->netlink <= 0) {
-		rc = bv_nl_open(&h.nl, err);
-		if (rc < 0)
-			return rc;
-		net->netlink = h.nl.fd;
-	} else {
-		bv_nl_init(&h.nl, net->netlink);
-	}
+	rc = bv_link_host_open(&h, net, err);
+	if (rc < 0)
+		return rc;
 
 	/* phys first: its link keeps its index only while that is free inside. */
 	for (size_t i = 0; i < net->n && rc == 0; i++)
@@ -321,7 +329,8 @@ static bool needs_detach(const struct bv_net *net, const struct bv_config *cfg)
 		const struct bv_net_link *l = &net->links[i];
 		const struct bv_nic *nic = bv_config_nic(cfg, l->index);
 
-		if (l->type == BV_NET_PHYS || l->openvswitch || (nic && (nic->l2proxy || bv_hostside_has_routes(nic))))
+		if (l->type == BV_NET_PHYS || l->openvswitch || (l->type == BV_NET_MACVLAN && l->host_name[0]) ||
+		    (nic && (nic->l2proxy || bv_hostside_has_routes(nic))))
 			return true;
 	}
 	return false;

@@ -33,13 +33,13 @@ struct bv_net_parent {
 struct bv_net_link {
 	unsigned int index;   /* lxc.net.N */
 	enum bv_net_type type;
-	char host_name[16];   /* veth: the host end; phys: the name it had on the host; "" where there is none */
+	char host_name[16];   /* veth: the host end, a VM's tap or macvtap; phys: the name it had; "" where none is */
 	char name[16];        /* inside: the link is made under this name, or renamed while it moves */
 	char parent[16];      /* lxc.net.N.link, "" when none */
 	uint32_t host_mtu;    /* phys: to be restored */
 	bool attached;        /* it was made or moved; of a plan: not yet */
 	bool openvswitch;     /* the host end was given to ovs-vsctl, which has to forget it */
-	int ifindex;          /* phys: the index it had on the host; the others: inside, once known; 0 before */
+	int ifindex;          /* on the host: phys (the one it had), macvtap; others: inside, once known; 0 before */
 	struct bv_net_parent parent_facts;
 	struct bv_address ipv4_gateway, ipv6_gateway; /* what `auto` came to; family 0: none */
 };
@@ -81,8 +81,8 @@ int bv_net_configure(struct bv_net *net, const struct bv_config *cfg, struct bv_
 
 /*
  * What must not wait for the namespace to die: phys nics get back their name and MTU (they are moved out of
- * `netns_fd`; with -1 the kernel has moved them already), host routes and l2proxy neighbours are removed. Veth pairs
- * are left to the kernel. All nics are tried; the error is the first failure.
+ * `netns_fd`; with -1 the kernel has moved them already), host routes and l2proxy neighbours are removed, and the
+ * macvtaps of a VM. Veth pairs and taps are left to the kernel. All nics are tried; the error is the first failure.
  */
 int bv_net_detach(struct bv_net *net, const struct bv_config *cfg, int netns_fd, struct bv_error *err);
 

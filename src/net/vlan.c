@@ -30,7 +30,7 @@ static int vlan_attach(struct bv_net_host *h, const struct bv_nic *nic, struct b
 	bv_nl_put_u16(&h->nl, IFLA_VLAN_ID, (uint16_t)nic->vlan_id);
 	bv_nl_nest_end(&h->nl, data);
 	bv_nl_nest_end(&h->nl, info);
-	return bv_link_commit(h, l, "CONFIG_VLAN_8021Q", err);
+	return bv_link_commit(h, l, "vlan", "CONFIG_VLAN_8021Q", err);
 }
 
 const struct bv_link_ops bv_link_vlan = {

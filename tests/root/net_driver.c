@@ -5,15 +5,23 @@
  *
  *   net_driver check CONFIG
  *   net_driver run CONFIG COMMAND...     plan, clone, attach, up scripts, configure, run COMMAND inside, detach
+ *   net_driver tap CONFIG COMMAND...     as for a VM: attach taps, up scripts, run COMMAND here, detach, close
+ *   net_driver arp QUEUE MAC SENDER TARGET
+ *                                        by a COMMAND of tap: ask for TARGET's MAC through a queue of its first link
+ *   net_driver detach CONFIG DESCRIPTION as the clean-up after a crash, from the file DESCRIPTION
  *   net_driver addresses PID
  *   net_driver counters LINK
  *
  * `run` writes the description to the file $NET_DESCRIPTION if set. $NET_DETACH: "fd" (default) detaches while the
- * namespace lives, "gone" after it, "none" not at all. $NET_NOPLAN: the process inside gets no plan.
+ * namespace lives, "gone" after it, "none" not at all. $NET_NOPLAN: the process inside gets no plan. $NET_QUEUES: of a
+ * tap; $NET_TAPS holds the fds of the first link for the COMMAND.
  * Failures print "error: ..." and "hint: ..." and exit with 1.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <net/ethernet.h>
+#include <netinet/if_ether.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +31,7 @@
 
 #include "config/config.h"
 #include "net/net.h"
+#include "net/tap.h"
 #include "util/cleanup.h"
 #include "util/log.h"
 
@@ -145,6 +154,133 @@ static int run(const struct bv_config *cfg, char **command)
 	return rc < 0 ? 1 : ended;
 }
 
+/* ---- taps ---- */
+
+enum { TAP_LINKS = 16 };
+
+/* The fds of the first link stay open in the command, and are told to it. */
+static int tap_command(const struct bv_net_tap *tap, char **command)
+{
+	char fds[256] = "";
+	int status = 0;
+	pid_t pid = fork();
+
+	if (pid != 0) {
+		waitpid(pid, &status, 0);
+		return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+	}
+	for (unsigned int i = 0; i < tap->queues; i++) {
+		snprintf(fds + strlen(fds), sizeof(fds) - strlen(fds), "%d ", tap->fds[i]);
+		fcntl(tap->fds[i], F_SETFD, 0);
+	}
+	setenv("NET_TAPS", fds, 1);
+	execvp(command[0], command);
+	_exit(127);
+}
+
+static int tap(const struct bv_config *cfg, char **command)
+{
+	const char *queues_wanted = getenv("NET_QUEUES"), *how = getenv("NET_DETACH") ? getenv("NET_DETACH") : "fd";
+	struct bv_net_tap taps[TAP_LINKS] = { 0 };
+	unsigned int queues[TAP_LINKS];
+	struct bv_net net = { 0 };
+	struct bv_error err = { 0 };
+	int status = 1;
+
+	for (int i = 0; i < TAP_LINKS; i++)
+		queues[i] = queues_wanted ? (unsigned int)atoi(queues_wanted) : 1;
+	if (cfg->n_nics > TAP_LINKS || bv_net_plan(&net, cfg, &err) < 0 ||
+	    bv_net_attach_taps(&net, cfg, queues, taps, &err) < 0)
+		return complain(&err);
+	int rc = bv_net_run_scripts(&net, cfg, "c1", true, &err);
+	if (rc < 0)
+		complain(&err);
+	else if (save_description(&net) == 0)
+		status = tap_command(&taps[0], command);
+	if (strcmp(how, "none") != 0) {
+		bv_net_run_scripts(&net, cfg, "c1", false, &err);
+		if (bv_net_detach(&net, cfg, -1, &err) < 0)
+			status = complain(&err);
+	}
+	bv_net_taps_close(taps, net.n);
+	bv_net_clear(&net);
+	return status;
+}
+
+/* As a guest's NIC writes it: the header of virtio-net, a frame. */
+struct question {
+	uint8_t header[10];
+	struct ether_header ether;
+	struct ether_arp arp;
+} __attribute__((packed));
+
+/* Is it the answer? Other frames (IPv6's, say) come as well. */
+static int arp_answer(int fd, const uint8_t target[4])
+{
+	union {
+		struct question q;
+		char bytes[4096];
+	} in;
+
+	while (read(fd, &in, sizeof(in)) >= (ssize_t)sizeof(in.q)) {
+		const uint8_t *m = in.q.arp.arp_sha;
+		if (in.q.ether.ether_type != htons(ETHERTYPE_ARP) || in.q.arp.ea_hdr.ar_op != htons(ARPOP_REPLY) ||
+		    memcmp(in.q.arp.arp_spa, target, 4) != 0)
+			continue;
+		printf("%02x:%02x:%02x:%02x:%02x:%02x\n", m[0], m[1], m[2], m[3], m[4], m[5]);
+		return 1;
+	}
+	return 0;
+}
+
+static int arp(unsigned int queue, const char *mac, const char *sender, const char *target)
+{
+	struct question q = { .ether.ether_type = htons(ETHERTYPE_ARP) };
+	char *at = getenv("NET_TAPS");
+	struct pollfd fds[64];
+	nfds_t n = 0;
+	int m[6];
+
+	while (at && n < 64 && *at)
+		fds[n++] = (struct pollfd){ .fd = (int)strtol(at, &at, 10), .events = POLLIN }, at++;
+	if (queue >= n || sscanf(mac, "%x:%x:%x:%x:%x:%x", &m[0], &m[1], &m[2], &m[3], &m[4], &m[5]) != 6)
+		return 2;
+	q.arp.ea_hdr = (struct arphdr){ htons(ARPHRD_ETHER), htons(ETHERTYPE_IP), 6, 4, htons(ARPOP_REQUEST) };
+	memset(q.ether.ether_dhost, 0xff, 6);
+	for (int i = 0; i < 6; i++)
+		q.ether.ether_shost[i] = q.arp.arp_sha[i] = (uint8_t)m[i];
+	inet_pton(AF_INET, sender, q.arp.arp_spa);
+	inet_pton(AF_INET, target, q.arp.arp_tpa);
+	/* A port may not forward yet: asked again, as anybody does. */
+	for (int tries = 0; tries < 10; tries++) {
+		if (write(fds[queue].fd, &q, sizeof(q)) != sizeof(q)) {
+			perror("write");
+			return 1;
+		}
+		if (poll(fds, n, 300) <= 0)
+			continue;
+		for (nfds_t i = 0; i < n; i++)
+			if (arp_answer(fds[i].fd, q.arp.arp_tpa))
+				return 0;
+	}
+	printf("no answer\n");
+	return 1;
+}
+
+static int detach(const struct bv_config *cfg, const char *path)
+{
+	autoclean(bv_net_clear) struct bv_net net = { 0 };
+	struct bv_error err = { 0 };
+	char text[4096] = "";
+	autofclose FILE *f = fopen(path, "r");
+
+	if (!f || fread(text, 1, sizeof(text) - 1, f) == 0)
+		return 2;
+	if (bv_net_open(&net, text, &err) < 0 || bv_net_detach(&net, cfg, -1, &err) < 0)
+		return complain(&err);
+	return 0;
+}
+
 static int addresses(pid_t pid)
 {
 	struct bv_error err = { 0 };
@@ -185,8 +321,10 @@ int main(int argc, char **argv)
 		return addresses(atoi(argv[2]));
 	if (argc == 3 && strcmp(argv[1], "counters") == 0)
 		return counters(argv[2]);
-	if (argc < 3 || (strcmp(argv[1], "run") == 0 && argc < 4)) {
-		fprintf(stderr, "usage: net_driver check|run|addresses|counters ...\n");
+	if (argc == 6 && strcmp(argv[1], "arp") == 0)
+		return arp((unsigned int)atoi(argv[2]), argv[3], argv[4], argv[5]);
+	if (argc < 3 || (strcmp(argv[1], "check") != 0 && argc < 4)) {
+		fprintf(stderr, "usage: net_driver check|run|tap|arp|detach|addresses|counters ...\n");
 		return 2;
 	}
 
@@ -196,5 +334,7 @@ int main(int argc, char **argv)
 		return complain(&err);
 	if (strcmp(argv[1], "check") == 0)
 		return bv_net_check(cfg, &err) < 0 ? complain(&err) : 0;
-	return run(cfg, argv + 3);
+	if (strcmp(argv[1], "detach") == 0)
+		return detach(cfg, argv[3]);
+	return strcmp(argv[1], "tap") == 0 ? tap(cfg, argv + 3) : run(cfg, argv + 3);
 }

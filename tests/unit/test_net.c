@@ -8,6 +8,7 @@
 
 #include "net/link.h"
 #include "net/net.h"
+#include "net/tap.h"
 #include "net/nl.h"
 #include "test.h"
 #include "util/cleanup.h"
@@ -140,6 +141,8 @@ TEST(description)
 		{ .index = 4, .type = BV_NET_EMPTY },
 		{ .index = 5, .type = BV_NET_VETH, .host_name = "x", .name = "y", .parent = "ovs0",
 		  .openvswitch = true },
+		{ .index = 6, .type = BV_NET_MACVLAN, .host_name = "mtapAbCdEf", .name = "eth2", .parent = "wan",
+		  .ifindex = 31 },
 	};
 	struct bv_net net = { .links = links, .n = ARRAY_SIZE(links), .netlink = -1 };
 	autoclean(bv_net_clear) struct bv_net read = { .netlink = -1 };
@@ -147,9 +150,9 @@ TEST(description)
 	struct bv_error err = { 0 };
 
 	CHECK_STR(text, "0 veth vethAbCdEf eth0 lxcbr0 0 0 -\n3 phys wan eth1 wan 9000 7 -\n4 empty - - - 0 0 -\n"
-			"5 veth x y ovs0 0 0 ovs\n");
+			"5 veth x y ovs0 0 0 ovs\n6 macvlan mtapAbCdEf eth2 wan 0 31 -\n");
 	CHECK_INT(bv_net_open(&read, text, &err), 0);
-	CHECK_INT(read.n, 4);
+	CHECK_INT(read.n, 5);
 	autofree char *again = bv_net_describe(&read);
 	CHECK_STR(again, text);
 	CHECK_INT(bv_net_open(&read, "", &err), 0);
@@ -402,6 +405,53 @@ TEST(overflow)
 		bv_nl_nest_end(&nl, nest);
 	}
 	CHECK_INT(bv_nl_flush(&nl, NULL), -EMSGSIZE);
+}
+
+/* ---- taps ---- */
+
+/* Refused before anything is looked at or made. */
+TEST(taps_refused)
+{
+	static const struct {
+		const char *text, *what, *hint;
+	} cases[] = {
+		{ "lxc.net.0.type = veth\nlxc.net.3.type = phys\nlxc.net.3.link = eth0\n",
+		  "lxc.net.3.type = phys cannot be had in a VM",
+		  "use lxc.net.3.type = macvlan, or run it as a container" },
+		{ "lxc.net.0.type = ipvlan\nlxc.net.0.link = eth0\n", "lxc.net.0.type = ipvlan cannot be had in a VM",
+		  "use lxc.net.0.type = macvlan, or run it as a container" },
+		{ "lxc.net.0.type = vlan\nlxc.net.0.link = eth0\nlxc.net.0.vlan.id = 5\n",
+		  "lxc.net.0.type = vlan cannot be had in a VM",
+		  "use lxc.net.0.type = veth, or run it as a container" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		autoclean(bv_config_freep) struct bv_config *cfg = config(cases[i].text);
+		struct bv_net_tap taps[2];
+		unsigned int queues[2] = { 1, 1 };
+		struct bv_net net = { .netlink = -1 };
+		struct bv_error err = { 0 };
+		CHECK_INT(bv_net_attach_taps(&net, cfg, queues, taps, &err), -ENOTSUP);
+		CHECK_STR(err.what, cases[i].what);
+		CHECK_STR(err.hint, cases[i].hint);
+		for (size_t k = 0; k < cfg->n_nics; k++)
+			CHECK(!taps[k].fds && taps[k].queues == 0);
+	}
+}
+
+/* `none` shares the host's network and makes nothing: no place for fds, no socket. */
+TEST(taps_of_nothing)
+{
+	autoclean(bv_config_freep) struct bv_config *cfg = config("lxc.net.0.type = none\n");
+	struct bv_net_tap taps[1];
+	unsigned int queues[1] = { 1 };
+	struct bv_net net = { .netlink = -1 };
+	struct bv_error err = { 0 };
+
+	CHECK_INT(bv_net_attach_taps(&net, cfg, queues, taps, &err), 0);
+	CHECK_INT(taps[0].queues, 0);
+	CHECK_INT(net.n, 0);
+	bv_net_taps_close(taps, 1);
 }
 
 /* ---- Open vSwitch: a program of that name stands in for the real one ---- */
