@@ -38,7 +38,9 @@ struct bv_vm_spec {
 	enum bv_vm_root root;
 	const char *cache;     /* of a file server: "always", "auto", "none" */
 	bool root_readonly;    /* lxc.rootfs.options has ro */
-	bool shares;           /* a second share, for bind mounts of the host */
+	char root_fs[16];      /* of a disk; "" unknown: drivers for several are loaded */
+	bool shares;           /* a second share, for bind mounts of the host; by the config's looks, until they are
+				* opened. It is 9p when the root is, else virtiofs */
 	uint32_t ttys;         /* lxc.tty.max, at most BV_VM_TTYS_MAX */
 	bool console;          /* false with lxc.console.path = none */
 	uint64_t tsc_khz;
@@ -51,6 +53,7 @@ struct bv_vm_spec {
 struct bv_vm_rootfs {
 	char arch[16];         /* of the programs in it; "" unknown */
 	bool is_image;         /* a disk image or a block device: it can only be a disk */
+	char fs[16];           /* of an image: "ext4"; "" unknown */
 };
 
 /*
@@ -62,6 +65,9 @@ struct bv_vm_rootfs {
  */
 int bv_vm_check_keys(const struct bv_config *cfg, struct bv_strv *ignored, struct bv_error *err);
 
+/* "holds", "ignored", "refused", or "depends" (on the value); NULL: nothing is known of this key. For tests, manuals. */
+const char *bv_vm_key_verdict(const char *key);
+
 /*
  * `cgroup_memory_max` and the like are read from the config's lxc.cgroup2.* or lxc.cgroup.* lines (either version's
  * names). RAM is vm.memory, else memory.max less what the VMM needs for itself, else 512 MiB; CPUs are vm.cpus, else
@@ -70,6 +76,9 @@ int bv_vm_check_keys(const struct bv_config *cfg, struct bv_strv *ignored, struc
 int bv_vm_spec_make(struct bv_vm_spec *ret, const char *name, const struct bv_config *cfg,
 		    const struct bv_vm_host *host, const struct bv_vm_rootfs *rootfs, struct bv_error *err);
 void bv_vm_spec_clear(struct bv_vm_spec *spec);
+
+/* Do its devices sit on virtio-mmio (microvm), rather than on PCI? */
+bool bv_vm_spec_is_mmio(const struct bv_vm_spec *spec);
 
 /* The modules that the guest has to load, as kernel.h takes them; static storage, NULL-terminated name list too. */
 struct bv_module_wish;
