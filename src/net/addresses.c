@@ -133,6 +133,18 @@ int bv_net_addresses(int netns_fd, int own_netns_fd, struct bv_net_address **ret
 	return 0;
 }
 
+int bv_net_own_addresses(struct bv_net_address **ret, size_t *n, struct bv_error *err)
+{
+	autoclean(list_clear) struct address_list l = { 0 };
+	int rc = list_addresses(&l, err);
+
+	if (rc < 0)
+		return rc;
+	*n = l.n;
+	*ret = take_ptr(l.v);
+	return 0;
+}
+
 static int read_counters(const struct nlmsghdr *h, void *to)
 {
 	struct bv_net_counters *c = to;

@@ -113,6 +113,8 @@ struct bv_net_address {
  * *ret is malloc'ed.
  */
 int bv_net_addresses(int netns_fd, int own_netns_fd, struct bv_net_address **ret, size_t *n, struct bv_error *err);
+/* The same of the namespace that the caller is in. */
+int bv_net_own_addresses(struct bv_net_address **ret, size_t *n, struct bv_error *err);
 
 /* Counters of a host link from one RTM_GETLINK. -ENODEV when there is none. */
 struct bv_net_counters {
