@@ -402,6 +402,13 @@ int cmd_configure(const struct cmd_common *args, struct bv_instance *inst, const
 	return r;
 }
 
+int cmd_engine(const struct cmd_common *args, bool vm, bool container)
+{
+	if (vm && container)
+		cmd_mistake(args, "--vm and --container exclude each other");
+	return vm ? BV_START_AS_VM : container ? BV_START_AS_CONTAINER : BV_START_AS_CONFIGURED;
+}
+
 int cmd_print(const struct cmd_common *args, struct bv_buf *out)
 {
 	struct bv_error err = { 0 };

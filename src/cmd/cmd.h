@@ -96,6 +96,9 @@ void cmd_open_log(const struct cmd_common *args);
 int cmd_configure(const struct cmd_common *args, struct bv_instance *inst, const struct bv_strv *defines,
 		  struct bv_error *err);
 
+/* bv_start_options.engine by --vm and --container; both together are a mistake. */
+int cmd_engine(const struct cmd_common *args, bool vm, bool container);
+
 /* Write the buffer to stdout with one write and clear it: 0, or 1 with a message when it cannot be written. */
 int cmd_print(const struct cmd_common *args, struct bv_buf *out);
 

@@ -5,7 +5,7 @@
 
 struct execute_args {
 	struct cmd_common common;
-	bool daemon;
+	bool daemon, vm, container;
 	struct bv_strv defines;
 	int64_t uid, gid;
 	const char *share[4];
@@ -23,6 +23,8 @@ static const struct cmd_option options[] = {
 	{ 0, "share-ipc", "NAME", CMD_STRING, ARG(share[1]), "share the IPC objects of the instance or process NAME" },
 	{ 0, "share-uts", "NAME", CMD_STRING, ARG(share[2]), "share the host name of the instance or process NAME" },
 	{ 0, "share-pid", "NAME", CMD_STRING, ARG(share[3]), "share the processes of the instance or process NAME" },
+	{ 0, "vm", NULL, CMD_FLAG, ARG(vm), "run it as a virtual machine this time" },
+	{ 0, "container", NULL, CMD_FLAG, ARG(container), "run it as a container this time" },
 	{ 0 },
 };
 
@@ -50,6 +52,7 @@ int main(int argc, char **argv)
 		.gid = a.gid,
 		.argv = argv,
 		.share = { a.share[0], a.share[1], a.share[2], a.share[3] },
+		.engine = cmd_engine(&a.common, a.vm, a.container),
 	};
 	struct bv_error err = { 0 };
 	int status = EXIT_SUCCESS;

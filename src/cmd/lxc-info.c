@@ -9,7 +9,7 @@
 struct info_args {
 	struct cmd_common common;
 	struct bv_strv keys;
-	bool state, pid, ips, stats, raw;
+	bool state, pid, engine, ips, stats, raw;
 	const char *format;
 };
 
@@ -93,6 +93,8 @@ static void add_info(struct bv_buf *out, const struct info_args *a, const struct
 	snprintf(pid, sizeof(pid), "%d", (int)info->init_pid);
 	if (a->pid && info->init_pid > 0)
 		add_line(out, bare, "PID:", pid);
+	if (a->engine && info->engine[0])
+		add_line(out, false, "Engine:", info->engine);
 	for (size_t i = 0; a->ips && i < info->n_ips; i++)
 		add_line(out, bare, "IP:", info->ips[i].text);
 	if (a->stats)
@@ -178,7 +180,7 @@ int main(int argc, char **argv)
 	bool json = cmd_json_wanted(&a.common, a.format);
 	bool all = json || (!a.state && !a.pid && !a.ips && !a.stats && a.keys.n == 0);
 	if (all)
-		a.state = a.pid = a.ips = a.stats = true;
+		a.state = a.pid = a.engine = a.ips = a.stats = true;
 	int r = run(&a, all, json);
 	bv_strv_clear(&a.keys);
 	return r;

@@ -30,7 +30,7 @@ static const struct cmd_option options[] = {
 	{ 'F', "fancy-format", "COLUMNS", CMD_STRING, ARG(columns),
 	  "print a table of these columns, joined by commas: NAME, STATE, PID, RAM, SWAP, AUTOSTART, GROUPS, "
 	  "INTERFACE, "
-	  "IPV4, IPV6, UNPRIVILEGED" },
+	  "IPV4, IPV6, UNPRIVILEGED, ENGINE" },
 	{ 0, "active", NULL, CMD_FLAG, ARG(active), "only what has a living monitor" },
 	{ 0, "running", NULL, CMD_FLAG, ARG(running), "only what is not stopped" },
 	{ 0, "frozen", NULL, CMD_FLAG, ARG(frozen), "only what is frozen" },
@@ -145,6 +145,11 @@ static void add_unprivileged(const struct bv_list_entry *e, struct bv_buf *out)
 		bv_buf_puts(out, e->unprivileged ? "true" : "false");
 }
 
+static void add_engine(const struct bv_list_entry *e, struct bv_buf *out)
+{
+	bv_buf_puts(out, e->info.engine);
+}
+
 struct column {
 	const char *name;
 	void (*add)(const struct bv_list_entry *e, struct bv_buf *out);
@@ -165,6 +170,7 @@ static const struct column columns[] = {
 	{ "IPV4", add_ipv4, BV_INFO_IPS, false, 0 },
 	{ "IPV6", add_ipv6, BV_INFO_IPS, false, 0 },
 	{ "UNPRIVILEGED", add_unprivileged, 0, true, 0 },
+	{ "ENGINE", add_engine, BV_INFO_STATE, false, 0 },
 };
 
 static const char default_columns[] = "NAME,STATE,AUTOSTART,GROUPS,IPV4,IPV6,UNPRIVILEGED";

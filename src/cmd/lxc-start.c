@@ -6,7 +6,7 @@
 
 struct start_args {
 	struct cmd_common common;
-	bool foreground, close_fds;
+	bool foreground, close_fds, vm, container, print_command;
 	const char *pidfile, *console, *console_log;
 	struct bv_strv defines;
 	const char *share[4];
@@ -29,6 +29,10 @@ static const struct cmd_option options[] = {
 	{ 0, "share-ipc", "NAME", CMD_STRING, ARG(share[1]), "share the IPC objects of the instance or process NAME" },
 	{ 0, "share-uts", "NAME", CMD_STRING, ARG(share[2]), "share the host name of the instance or process NAME" },
 	{ 0, "share-pid", "NAME", CMD_STRING, ARG(share[3]), "share the processes of the instance or process NAME" },
+	{ 0, "vm", NULL, CMD_FLAG, ARG(vm), "run it as a virtual machine this time" },
+	{ 0, "container", NULL, CMD_FLAG, ARG(container), "run it as a container this time" },
+	{ 0, "print-command", NULL, CMD_FLAG, ARG(print_command),
+	  "print the command line of QEMU that this start would execute, and start nothing" },
 	{ 0 },
 };
 
@@ -52,6 +56,21 @@ static int configure(struct bv_instance *inst, const struct start_args *a, struc
 	return r;
 }
 
+static int print_command_line(const struct start_args *a, struct bv_instance *inst,
+			      const struct bv_start_options *start, struct bv_error *err)
+{
+	struct bv_buf out = { 0 };
+	autofree char *text = NULL;
+	int r = bv_instance_command_line(inst, start, &text, err);
+
+	if (r < 0)
+		return r;
+	bv_buf_puts(&out, text);
+	if (cmd_print(&a->common, &out) != 0)
+		exit(EXIT_FAILURE);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct start_args a = { .foreground = false };
@@ -67,12 +86,14 @@ int main(int argc, char **argv)
 		.uid = -1,
 		.gid = -1,
 		.share = { a.share[0], a.share[1], a.share[2], a.share[3] },
+		.engine = cmd_engine(&a.common, a.vm, a.container),
 	};
 	struct bv_error err = { 0 };
 	int r = configure(inst, &a, &err);
 
 	if (r == 0)
-		r = bv_instance_start(inst, &start, NULL, &err);
+		r = a.print_command ? print_command_line(&a, inst, &start, &err) :
+				      bv_instance_start(inst, &start, NULL, &err);
 	bv_strv_clear(&a.defines);
 	if (r == 0)
 		return EXIT_SUCCESS;

@@ -181,6 +181,15 @@ struct bv_attach_options {
 int bv_instance_attach(struct bv_instance *inst, const struct bv_attach_options *options, int *exit_status,
 		       struct bv_error *err);
 
+/* ---- the machine ---- */
+
+/*
+ * A command for the machine monitor of an instance that runs as a VM, and its answer. With `human` a line for QEMU's
+ * human monitor, *ret is its text; else a QMP command, its name or a JSON object with "execute", and *ret is the reply
+ * as indented JSON. What QEMU refuses is an error (-EINVAL). -ENOTSUP: it runs as a container.
+ */
+int bv_instance_vm_monitor(struct bv_instance *inst, const char *command, bool human, char **ret, struct bv_error *err);
+
 /* ---- create and destroy ---- */
 
 #define BV_PROGRESS_KEEP 2.0

@@ -57,6 +57,9 @@ offers 'TRACE' lxc-start -l TR
 offers 'json' lxc-ls --format = j
 offers 'MOUNT' lxc-attach -s MO
 offers 'other' lxc-ls -P oth
+offers '--hmp' lxc-vm-monitor --hm
+offers '--vm' lxc-start --vm
+offers 'NAME,ENGINE' lxc-ls -F NAME,EN
 offers '0 1 2' lxc-console -n old -t ''
 echo "1..$n"
 [[ $failed == 0 ]]

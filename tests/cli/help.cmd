@@ -12,6 +12,7 @@ lxc-shutdown --help
 lxc-start --help
 lxc-stop --help
 lxc-unfreeze --help
+lxc-vm-monitor --help
 lxc-wait --help
 # -? is help too, but a failure, as in LXC
 lxc-freeze '-?'

@@ -7,6 +7,7 @@ lxc-ls -f
 lxc-ls -F NAME,STATE
 lxc-ls -fF name,state,pid,ram,swap,interface,ipv4
 lxc-ls --fancy --fancy-format UNPRIVILEGED,GROUPS,AUTOSTART,NAME
+lxc-ls -F NAME,engine
 lxc-ls -f '^w'
 lxc-ls -f --filter 'd|w'
 lxc-ls -f nothing

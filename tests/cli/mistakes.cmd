@@ -20,6 +20,17 @@ lxc-attach web1 -u -1
 lxc-attach web1 -u 4294967295
 lxc-attach web1 -eCAP,LSM
 lxc-attach web1 -s NOSUCH -- true
+lxc-start web1 --vm --container
+lxc-start web1 --vm=kvm
+lxc-execute web1 --container --vm -- true
+lxc-vm-monitor
+lxc-vm-monitor web1
+lxc-vm-monitor --hmp -n web1
+lxc-vm-monitor --hmp web1 info mtree -f
+lxc-vm-monitor web1 info status
+lxc-vm-monitor web1 ''
+lxc-vm-monitor web1 '{"execute":'
+lxc-vm-monitor web1 '{"command": "quit"}'
 # the hint lists what this host has
 lxc-create -n new 2>&1 | sed 's/templates: .*none/templates: ... none/'
 lxc-create -n new -t busybox --vgname vg0

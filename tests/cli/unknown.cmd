@@ -20,6 +20,11 @@ lxc-console web1
 lxc-freeze web1
 lxc-freeze nosuch
 lxc-unfreeze web1
+lxc-vm-monitor web1 query-status
+lxc-vm-monitor nosuch --hmp -- info mtree -f
+lxc-start web1 --print-command
+lxc-start web1 --container --print-command
+lxc-start nosuch --vm --print-command
 lxc-destroy nosuch
 lxc-create web1 -t none
 lxc-create new -t nosuch 2>&1 | grep -v ^hint

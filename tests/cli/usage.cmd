@@ -1,5 +1,6 @@
 lxc-start --usage
 lxc-attach --usage
+lxc-vm-monitor --usage
 lxc-ls --usage
 lxc-config --usage
 lxc-start --version
