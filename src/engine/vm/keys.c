@@ -211,13 +211,12 @@ static bool split_line(char *line, char **value)
 
 static int refuse(const struct row *row, const char *key, const char *value, struct bv_error *err)
 {
-	if (match("lxc.net.N.type", key) && bv_streq(value, "none"))
+	bool is_link = match("lxc.net.N.type", key) > 0;
+	if (is_link && bv_streq(value, "none"))
 		bv_fail(err, ENOTSUP, "%s = none cannot hold in a VM: it cannot use the network of the host", key);
-	else if (bv_streq(key, "lxc.namespace.keep") && strstr(value, "net"))
-		bv_fail(err, ENOTSUP, "%s = %s cannot hold in a VM: it cannot use the network of the host", key, value);
 	else
 		bv_fail(err, ENOTSUP, "%s = %s cannot hold in a VM: %s", key, value, row->because);
-	if (match("lxc.net.N.type", key))
+	if (is_link)
 		return bv_hint(err, "set %s = veth and %.*slink to a bridge, or start it as a container", key,
 			       (int)(strlen(key) - strlen("type")), key);
 	return bv_hint(err, "%s", row->hint);
