@@ -624,6 +624,8 @@ TEST(signals_are_passed_on)
 	int status = -1, in[2];
 	sigset_t before, after;
 	CHECK(pipe2(in, O_CLOEXEC) == 0);
+	sigemptyset(&before);
+	sigemptyset(&after);
 	sigprocmask(SIG_SETMASK, NULL, &before);
 	struct bv_engine_attach how = plain(in[0], STDERR_FILENO, STDERR_FILENO);
 	/* Until the streams are copied such a signal would end this program. */
