@@ -624,8 +624,6 @@ TEST(signals_are_passed_on)
 	int status = -1, in[2];
 	sigset_t before, after;
 	CHECK(pipe2(in, O_CLOEXEC) == 0);
-	sigemptyset(&before);
-	sigemptyset(&after);
 	sigprocmask(SIG_SETMASK, NULL, &before);
 	struct bv_engine_attach how = plain(in[0], STDERR_FILENO, STDERR_FILENO);
 	/* Until the streams are copied such a signal would end this program. */
@@ -639,7 +637,8 @@ TEST(signals_are_passed_on)
 	CHECK_INT(fake_stop(&k), 0);
 	sigprocmask(SIG_UNBLOCK, &early, NULL);
 	sigprocmask(SIG_SETMASK, NULL, &after);
-	CHECK(memcmp(&before, &after, sizeof(before)) == 0);
+	for (int sig = 1; sig <= 64; sig++)
+		CHECK_INT(sigismember(&before, sig), sigismember(&after, sig));
 	close(in[0]);
 	close(in[1]);
 }

@@ -27,7 +27,7 @@ int bv_control_connect(const struct bv_run *run, struct bv_error *err);
  */
 int bv_control_ask(const struct bv_run *run, enum bv_ask what, const char *text, char **ret, struct bv_error *err);
 
-/* ---- frames over that connection; none of these waits longer than until `deadline` (bv_now_ms), -1 is for ever ---- */
+/* ---- frames over that connection; none of these waits beyond `deadline` (bv_now_ms), -1 is for ever ---- */
 
 /* What was received and not looked at yet. Zeroed at first. */
 struct bv_control_in {
