@@ -103,9 +103,8 @@ TEST(negotiation_and_order)
 	CHECK_STR(hear(), "");
 	negotiate();
 	CHECK_STR(hear(), "{\"execute\":\"query-status\",\"id\":\"bv-0\"}\n");
-	CHECK_INT(bv_qmp_send(q, " {\"execute\": \"balloon\", \"arguments\": {\"value\": 5}, \"id\": 9}", on_answer, "b",
-			      NULL),
-		  0);
+	const char *balloon = " {\"execute\": \"balloon\", \"arguments\": {\"value\": 5}, \"id\": 9}";
+	CHECK_INT(bv_qmp_send(q, balloon, on_answer, "b", NULL), 0);
 	CHECK_STR(hear(), "{\"execute\":\"balloon\",\"arguments\":{\"value\":5},\"id\":\"bv-1\"}\n");
 
 	/* Both ends where QEMU puts the id, the wrong order, events between, and a cut line. */
@@ -128,7 +127,8 @@ TEST(id_in_the_middle_and_unread_command)
 	CHECK_INT(bv_qmp_execute(q, "a", NULL, on_answer, "a", NULL), 0);
 	CHECK_INT(bv_qmp_execute(q, "b", NULL, on_answer, "b", NULL), 0);
 	hear();
-	say("{\"return\": 1, \"id\": \"bv-0\", \"more\": 2}\n{\"error\": {\"class\": \"GenericError\", \"desc\": \"z\"}}\n");
+	say("{\"return\": 1, \"id\": \"bv-0\", \"more\": 2}\n"
+	    "{\"error\": {\"class\": \"GenericError\", \"desc\": \"z\"}}\n");
 	CHECK_STR(answers, "a={\"return\": 1, \"more\": 2} "
 			   "b={\"error\": {\"class\": \"GenericError\", \"desc\": \"z\"}} ");
 	close_pair();
@@ -308,7 +308,8 @@ TEST(answers_as_text)
 	CHECK(bv_qmp_returned_text("nonsense") == NULL);
 
 	struct bv_error err = { 0 };
-	CHECK_INT(bv_qmp_explain("{\"error\": {\"class\": \"GenericError\", \"desc\": \"no\\u001b such\"}}", &err), -EIO);
+	CHECK_INT(bv_qmp_explain("{\"error\": {\"class\": \"GenericError\", \"desc\": \"no\\u001b such\"}}", &err),
+		  -EIO);
 	CHECK_STR(err.what, "GenericError: no? such");
 	bv_error_clear(&err);
 	CHECK_INT(bv_qmp_explain("{\"error\": {\"class\": \"CommandNotFound\", \"desc\": \"x\"}}", &err), -ENOSYS);
