@@ -14,7 +14,8 @@
  *      on the host)
  *   2. the rootfs: boot/vmlinuz-* with lib/modules/VERSION
  *   3. the host: /boot and /lib/modules
- *   4. BV_DATADIR/lxc/kernel: boot and lib/modules of a kernel that was put there for VMs (./dev setup does)
+ *   4. BV_DATADIR/lxc/kernel, then lxc/kernel-ARCH: boot and lib/modules of a kernel that was put there for VMs
+ *      (./dev setup does)
  * 2 and 3 and 4 only for kernels of the guest's architecture. In one place the highest version wins, and of two flavours
  * of one version the one that is made for VMs ("-cloud-").
  *
