@@ -207,7 +207,7 @@ static void add_ports(struct line *l)
 		add(l, "-device", "virtconsole,bus=ports.0,chardev=%s", id);
 	}
 	add(l, "-chardev", "socket,id=agent,fd=%s", fd_text(l, l->files->agent, "AGENT"));
-	add(l, "-device", "virtserialport,bus=ports.0,chardev=agent,name=lxc.agent.0");
+	add(l, "-device", "virtserialport,id=agent,bus=ports.0,chardev=agent,name=lxc.agent.0");
 }
 
 static void add_qmp(struct line *l)
