@@ -68,27 +68,32 @@ static void become_agent(void)
 		return;
 }
 
-/* The end of children comes by the fd; every other signal that can be kept away is. */
+/* The end of children comes by the fd, and so does lxc-execute's init; every other signal that can be kept away is. */
 static int open_signals(void)
 {
-	sigset_t all, child;
+	sigset_t all, taken;
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	signal(SIGCHLD, SIG_DFL);
-	sigemptyset(&child);
-	sigaddset(&child, SIGCHLD);
-	return signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+	sigemptyset(&taken);
+	sigaddset(&taken, SIGCHLD);
+	sigaddset(&taken, BV_GUEST_AGENT_END);
+	return signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-static void reap(struct agent *a, int signals)
+/* 1: process 1 wants the port, once all is sent. */
+static int reap(struct agent *a, int signals)
 {
+	int leaving = 0;
 	struct signalfd_siginfo info;
 	while (read(signals, &info, sizeof(info)) > 0)
-		;
+		if (info.ssi_signo == BV_GUEST_AGENT_END && info.ssi_pid == 1)
+			leaving = 1;
 	pid_t pid;
 	int status;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
 		agent_channel_reaped(a, pid, status);
+	return leaving;
 }
 
 /* ---- the port ---- */
@@ -200,7 +205,7 @@ void bv_guest_agent_run(int port, const struct bv_config *cfg)
 	agent_machine_open(&a);
 
 	int64_t last = bv_now_ms();
-	int wait = age(&a, last, 0);
+	int wait = age(&a, last, 0), leaving = 0;
 	for (;;) {
 		size_t n = fill_poll(&a, fds, signals);
 		int64_t now;
@@ -211,7 +216,7 @@ void bv_guest_agent_run(int port, const struct bv_config *cfg)
 		now = bv_now_ms();
 		serve_channels(&a, fds + POLL_CHANNELS, now);
 		if (fds[POLL_SIGNALS].revents)
-			reap(&a, signals);
+			leaving |= reap(&a, signals);
 		if (fds[POLL_NETLINK].revents)
 			agent_machine_addresses_changed(&a, now);
 		serve_port(&a, fds[POLL_PORT].revents);
@@ -219,5 +224,7 @@ void bv_guest_agent_run(int port, const struct bv_config *cfg)
 		last = now;
 		if (a.connected)
 			write_port(&a);
+		if (leaving && !a.first)
+			_exit(EXIT_SUCCESS);
 	}
 }

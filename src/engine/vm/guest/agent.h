@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,6 +34,9 @@ void bv_guest_send(int port, uint16_t type, uint16_t flags, uint32_t channel, co
 
 /* The payload of BV_FRAME_HELLO, sent by bv_guest_send. The agent itself sends it only to a host that connects anew. */
 void bv_guest_send_hello(int port);
+
+/* From process 1: send what waits, then leave the port to it. */
+#define BV_GUEST_AGENT_END SIGUSR1
 
 /*
  * The agent's life, in a process that init forked for it: it takes `port`, leaves init's session and terminal, closes

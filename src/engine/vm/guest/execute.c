@@ -14,6 +14,7 @@
 #include "engine/init.h"
 #include "engine/vm/guest/agent.h"
 #include "engine/vm/guest/process.h"
+#include "sys/title.h"
 #include "util/cleanup.h"
 #include "util/file.h"
 
@@ -35,7 +36,7 @@ static void tell_failure(void *data, const struct bv_error *err)
 	bv_write_all(run->pipe, err, sizeof(*err));
 }
 
-/* The first process of the command's namespace. The fd above 2 that bv_init_run closes is the pipe's in this process. */
+/* The first process of the command's namespace. */
 static void __attribute__((noreturn)) be_init(struct run *run)
 {
 	const struct guest *g = run->g;
@@ -49,6 +50,7 @@ static void __attribute__((noreturn)) be_init(struct run *run)
 		.data = run,
 	};
 	int r = 0;
+	bv_set_process_title("init", "");
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 ||
 	    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
 		r = bv_fail_errno(&err, "the guest cannot mount a proc file system for the command");
@@ -81,7 +83,7 @@ static int wait_for(pid_t init)
 static void end_agent(pid_t agent)
 {
 	const struct timespec pause = { .tv_nsec = 10 * 1000 * 1000 };
-	kill(agent, SIGTERM);
+	kill(agent, BV_GUEST_AGENT_END);
 	for (int ms = 0; ms < AGENT_GRACE_MS; ms += 10) {
 		if (waitpid(agent, NULL, WNOHANG) != 0)
 			return;

@@ -95,7 +95,11 @@ void guest_power_off(void)
 
 static int step_kernel(void *ctx, struct bv_error *err)
 {
-	return guest_mount_kernel(ctx, err);
+	int r = guest_mount_kernel(ctx, err);
+	/* systemd leaves what begins with '@' alone to the very end: the agent inherits this name. */
+	if (r == 0)
+		bv_set_process_title("@bivalve-guest", "");
+	return r;
 }
 
 static int step_modules(void *ctx, struct bv_error *err)
@@ -252,8 +256,6 @@ int main(void)
 		dprintf(STDERR_FILENO, "bivalve-guest is the first process of a VM; lxc-start --vm puts it there\n");
 		return 1;
 	}
-	/* systemd leaves what begins with '@' alone to the very end: the agent inherits this name. */
-	bv_set_process_title("@bivalve-guest", "");
 	bv_steps_run("guest", steps, ARRAY_SIZE(steps), &g, &err);
 	guest_tell_failure(&g, &err);
 	guest_power_off();
