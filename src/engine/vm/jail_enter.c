@@ -19,10 +19,13 @@
 #include "util/cleanup.h"
 
 #define CAP(c) (UINT64_C(1) << (c))
-/* What QEMU's own 9p server does to files as root of the guest. */
-#define CAPS_9P                                                                                            \
-	(CAP(CAP_CHOWN) | CAP(CAP_DAC_OVERRIDE) | CAP(CAP_DAC_READ_SEARCH) | CAP(CAP_FOWNER) |             \
-	 CAP(CAP_FSETID) | CAP(CAP_SETGID) | CAP(CAP_SETUID) | CAP(CAP_MKNOD))
+/*
+ * What QEMU's own 9p server does to files as root of the guest. CAP_DAC_READ_SEARCH is none of it: it allows
+ * open_by_handle_at(2), and thereby every file of the file system that the shared directory lies on.
+ */
+#define CAPS_9P                                                                                                      \
+	(CAP(CAP_CHOWN) | CAP(CAP_DAC_OVERRIDE) | CAP(CAP_FOWNER) | CAP(CAP_FSETID) | CAP(CAP_SETGID) |              \
+	 CAP(CAP_SETUID) | CAP(CAP_MKNOD))
 
 /* Files that QEMU has open: taps and eventfds by the dozen; with 9p those that the guest has. */
 enum { FILES = 4096, FILES_9P = 1 << 20 };
@@ -65,6 +68,8 @@ static int enter_root(struct bv_error *err)
 	const unsigned long flags = MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
 	if (mount(NULL, "/", NULL, flags, NULL) < 0)
 		return bv_fail_errno(err, "cannot make QEMU's root read-only");
+	if (chroot(BV_JAIL_QEMU_TOP) < 0 || chdir("/") < 0)
+		return bv_fail_errno(err, "cannot change to QEMU's root");
 	return 0;
 }
 

@@ -214,7 +214,8 @@ static int make_dev(int root, const struct bv_jail_qemu *jail, struct bv_error *
 /* QEMU's 9p server changes modes and attributes through /proc/self/fd; it gets to see processes and nothing else. */
 static int make_proc(int root, struct bv_error *err)
 {
-	static const char *const options[] = { "hidepid=2,subset=pid", "hidepid=2" }; /* subset: Linux 5.8 */
+	/* 4, only what may be traced, and subset: Linux 5.8. With 2 whose group is 0 sees all. */
+	static const char *const options[] = { "hidepid=4,subset=pid", "hidepid=2,gid=65534" };
 	int mnt = -EINVAL;
 	for (size_t i = 0; mnt == -EINVAL && i < ARRAY_SIZE(options); i++)
 		mnt = bv_mount_new("proc", "proc", options[i],
@@ -230,15 +231,18 @@ static int make_proc(int root, struct bv_error *err)
 	return r < 0 ? fail(r, err, "mount", "/proc") : 0;
 }
 
-static int make_share(int staging, int root, const char *name, const char *place, struct bv_error *err)
+static int make_share(int staging, int root, const char *name, const char *place, bool readonly, struct bv_error *err)
 {
+	const struct bv_mount_flags flags = { .set = readonly ? MOUNT_ATTR_RDONLY : 0 };
 	autoclose int mnt = bv_mount_clone(staging, name, true);
 	if (mnt < 0)
 		return fail(mnt, err, "bind what is shared as", name);
 	int r = bv_jail_make_place(root, place, true, err);
 	if (r < 0)
 		return r;
-	r = bv_mount_attach(mnt, root, place);
+	r = bv_mount_change(mnt, &flags, false);
+	if (r == 0)
+		r = bv_mount_attach(mnt, root, place);
 	return r < 0 ? fail(r, err, "mount", place) : 0;
 }
 
@@ -246,9 +250,10 @@ static int make_9p(int staging, int root, const struct bv_jail_qemu *jail, struc
 {
 	int r = jail->root_9p || jail->mounts_9p ? make_proc(root, err) : 0;
 	if (r == 0 && jail->root_9p)
-		r = make_share(staging, root, "root", "share/root", err);
+		r = make_share(staging, root, "root", "share/root", false, err);
 	if (r == 0 && jail->mounts_9p)
-		r = make_share(staging, root, "mounts", "share/mounts", err);
+		/* The directory that holds the mounts is ours, what is mounted there is shared. */
+		r = make_share(staging, root, "mounts", "share/mounts", true, err);
 	return r;
 }
 
@@ -313,10 +318,16 @@ static int make_all(const struct bv_jail_qemu *jail, struct bv_error *err)
 	autoclose int staging = bv_jail_open_staging(err);
 	if (staging < 0)
 		return staging;
-	autoclose int root = mount_root(staging, jail, err);
+	autoclose int top = mount_root(staging, jail, err);
+	if (top < 0)
+		return top;
+	int r = bv_jail_make_place(top, BV_JAIL_QEMU_TOP, true, err);
+	if (r < 0)
+		return r;
+	autoclose int root = openat(top, BV_JAIL_QEMU_TOP, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (root < 0)
-		return root;
-	int r = bind_system(root, err);
+		return fail(-errno, err, "open", "its root");
+	r = bind_system(root, err);
 	if (r == 0)
 		r = bind_program(root, jail->program, err);
 	if (r == 0)
@@ -342,6 +353,6 @@ void bv_jail_forget_boot_files(void)
 	autoclose int staging = bv_jail_open_staging(NULL);
 	if (staging < 0)
 		return;
-	unlinkat(staging, BV_JAIL_QEMU_ROOT "/kernel", 0);
-	unlinkat(staging, BV_JAIL_QEMU_ROOT "/initrd", 0);
+	unlinkat(staging, BV_JAIL_QEMU_ROOT "/" BV_JAIL_QEMU_TOP "/kernel", 0);
+	unlinkat(staging, BV_JAIL_QEMU_ROOT "/" BV_JAIL_QEMU_TOP "/initrd", 0);
 }

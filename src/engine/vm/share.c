@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,10 +30,13 @@
 
 #define SOCKET_NAME "socket"
 #define CAP(c) (UINT64_C(1) << (c))
-/* To act on files for the users of the guest. */
+/*
+ * To act on files for the users of the guest. Not CAP_DAC_READ_SEARCH: with open_by_handle_at(2) it is every file of the
+ * file system that the directory lies on.
+ */
 #define CAPS_FILES                                                                                                   \
-	(CAP(CAP_CHOWN) | CAP(CAP_DAC_OVERRIDE) | CAP(CAP_DAC_READ_SEARCH) | CAP(CAP_FOWNER) | CAP(CAP_FSETID) |     \
-	 CAP(CAP_SETGID) | CAP(CAP_SETUID) | CAP(CAP_MKNOD) | CAP(CAP_SETFCAP))
+	(CAP(CAP_CHOWN) | CAP(CAP_DAC_OVERRIDE) | CAP(CAP_FOWNER) | CAP(CAP_FSETID) | CAP(CAP_SETGID) |              \
+	 CAP(CAP_SETUID) | CAP(CAP_MKNOD) | CAP(CAP_SETFCAP))
 /* To shut itself up in the directory, which the server does at its start; it drops them then. */
 #define CAPS_SANDBOX (CAP(CAP_SYS_ADMIN) | CAP(CAP_SYS_CHROOT) | CAP(CAP_SETPCAP))
 
@@ -284,6 +288,26 @@ struct message {
 	uint64_t features;
 } __attribute__((packed));
 
+/* `size` bytes, which may come in parts. 1, 0 when the server hung up, -ETIMEDOUT. */
+static int receive(int fd, void *buf, size_t size)
+{
+	int64_t deadline = bv_now_ms() + START_TIMEOUT_MS;
+	for (size_t have = 0; have < size;) {
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+		int64_t left = deadline - bv_now_ms();
+		int r = left > 0 ? poll(&p, 1, (int)left) : 0;
+		if (r == 0)
+			return -ETIMEDOUT;
+		ssize_t n = r < 0 ? -1 : recv(fd, (char *)buf + have, size - have, MSG_DONTWAIT);
+		if (n < 0 && (errno == EINTR || errno == EAGAIN))
+			continue;
+		if (n <= 0)
+			return 0;
+		have += (size_t)n;
+	}
+	return 1;
+}
+
 /*
  * The first thing that QEMU asks as well, and may ask again: what the device can do. A server answers once it has shut
  * itself up in its directory, so with the answer it is known to work.
@@ -295,22 +319,11 @@ static int wait_for_answer(struct bv_share *s, const struct bv_share_how *how, s
 	const size_t header = offsetof(struct message, features);
 	if (send(s->connection, &m, header, MSG_NOSIGNAL) != (ssize_t)header)
 		return fail_start(s, how, "ended at its start", err);
-	int64_t deadline = bv_now_ms() + START_TIMEOUT_MS;
-	for (;;) {
-		struct pollfd p = { .fd = s->connection, .events = POLLIN };
-		int64_t left = deadline - bv_now_ms();
-		int r = left > 0 ? poll(&p, 1, (int)left) : 0;
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r <= 0)
-			return fail_start(s, how, "does not answer", err);
-		break;
-	}
 	memset(&m, 0, sizeof(m));
-	ssize_t n = recv(s->connection, &m, sizeof(m), MSG_WAITALL | MSG_DONTWAIT);
-	if (n <= 0)
-		return fail_start(s, how, "ended at its start", err);
-	if (n != (ssize_t)sizeof(m) || m.request != GET_FEATURES || !(m.flags & REPLY))
+	int r = receive(s->connection, &m, sizeof(m));
+	if (r <= 0)
+		return fail_start(s, how, r == 0 ? "ended at its start" : "does not answer", err);
+	if (m.request != GET_FEATURES || !(m.flags & REPLY) || m.size != sizeof(m.features))
 		return fail_start(s, how, "does not speak vhost-user", err);
 	return 0;
 }
