@@ -164,8 +164,8 @@ struct agent_init {
 	uint64_t takes; /* bit n - 1: signal n is caught or waited for, and thus not lost on process 1 */
 };
 
-/* From the text of /proc/1/status and the target of /proc/1/exe. */
-struct agent_init agent_init_look(const char *status, const char *exe);
+/* From the texts of /proc/1/status and /proc/1/syscall, and the target of /proc/1/exe. */
+struct agent_init agent_init_look(const char *status, const char *exe, const char *call);
 /*
  * What asks this init for it. Of `signal` (0: the init's own) that is kept which a VM would misunderstand: a kernel of
  * one's own halts and stays, where a container's end is what was wanted.

@@ -153,6 +153,9 @@ static int restrict_self(const struct bv_exec *e, const struct bv_config *cfg, s
 {
 	bool set_caps = !(e->flags & BV_EXEC_KEEP_CAPS);
 	uint64_t keep = 0;
+	/* To the kernel this one means "as it is", which is root. */
+	if (e->uid == UINT32_MAX || e->gid == UINT32_MAX)
+		return bv_fail(err, EINVAL, "cannot become user %u of group %u: there is no such id", e->uid, e->gid);
 	int r = set_caps ? bv_caps_resolve(cfg, &keep, err) : 0;
 	if (r < 0)
 		return r;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,7 +22,7 @@
 
 enum {
 	/* An init that still begins ignores what it is asked: it is asked once it listens, or at last all the same. */
-	INIT_PATIENCE_MS = 60000,
+	INIT_PATIENCE_MS = 20000,
 	INIT_EVERY_MS = 200,
 	/* Addresses come in swarms. */
 	ADDRESSES_DELAY_MS = 100,
@@ -41,10 +42,14 @@ static bool takes(const struct agent_init *init, int sig)
 	return init->takes & (UINT64_C(1) << (sig - 1));
 }
 
-struct agent_init agent_init_look(const char *status, const char *exe)
+struct agent_init agent_init_look(const char *status, const char *exe, const char *call)
 {
 	uint64_t blocked = mask_of(status, "\nSigBlk:");
 	struct agent_init init = { .takes = blocked | mask_of(status, "\nSigCgt:") };
+	/* What sigwait waits for, as busybox's init and our own do, is not blocked in that time, and no less taken. */
+	char *rest;
+	if (strtol(call, &rest, 10) == SYS_rt_sigtimedwait && rest != call)
+		init.takes = UINT64_MAX;
 	const char *name = strrchr(exe, '/');
 	if (bv_after(name ? name + 1 : exe, "busybox")) {
 		init.kind = AGENT_INIT_BUSYBOX;
@@ -81,12 +86,14 @@ int agent_init_signal(const struct agent_init *init, uint32_t what, uint32_t sig
 
 static struct agent_init look_at_init(void)
 {
-	char status[4096], exe[PATH_MAX];
+	char status[4096], exe[PATH_MAX], call[256];
 	ssize_t n = readlink("/proc/1/exe", exe, sizeof(exe) - 1);
 	exe[n > 0 ? n : 0] = '\0';
 	if (bv_read_small(AT_FDCWD, "/proc/1/status", status, sizeof(status)) <= 0)
 		status[0] = '\0';
-	return agent_init_look(status, exe);
+	if (bv_read_small(AT_FDCWD, "/proc/1/syscall", call, sizeof(call)) <= 0)
+		call[0] = '\0';
+	return agent_init_look(status, exe, call);
 }
 
 /* Ask for what waits, once it is heard. */
