@@ -106,6 +106,9 @@ static void undo_facts(void *ctx)
 static int step_rootfs(void *ctx, struct bv_error *err)
 {
 	struct bv_monitor *m = ctx;
+	/* At a reboot it is ours already. */
+	if (m->rootfs_lock >= 0)
+		return 0;
 	return bv_hold_rootfs(m->lxcpath, m->name, m->config, m->engine->exclusive, &m->rootfs_lock, err);
 }
 

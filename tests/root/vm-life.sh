@@ -70,7 +70,7 @@ check "dropped capabilities of init" is "$((0x$(inside awk '/^CapBnd/ { print $2
 has_address() { [ "$(lxc-info -P "$L" -n $N -iH)" = 10.77.0.7 ]; }
 check "lxc-info shows the same address" eventually 10 has_address
 check "lxc-ls -f as well" like "$(lxc-ls -P "$L" -f)" "^$N +RUNNING .* 10\.77\.0\.7"
-check "the host reaches it" ping -c 1 -W 5 10.77.0.7
+check "the host reaches it" busybox ping -c 1 -W 5 10.77.0.7
 check "it reaches the host" inside ping -c 1 -W 5 10.77.0.1
 check "the same MAC inside" is "$(inside cat /sys/class/net/eth0/address)" 10:66:6a:00:00:07
 check "the default route" like "$(inside ip route)" '^default via 10\.77\.0\.1 dev eth0'
@@ -102,7 +102,7 @@ check_not "namespaces are refused" lxc-attach -P "$L" -n $N -s NETWORK -- true
 # ---- the machine's monitor ----
 check "QMP" like "$(lxc-vm-monitor -P "$L" -n $N '{"execute":"query-kvm"}')" '"enabled": false'
 check "a bare command" like "$(lxc-vm-monitor -P "$L" -n $N query-status)" '"status": "running"'
-check "HMP" like "$(lxc-vm-monitor -P "$L" --hmp -n $N info registers)" 'EFL='
+check "HMP" like "$(lxc-vm-monitor -P "$L" --hmp -n $N info registers)" 'RFL='
 check "HMP's help" like "$(lxc-vm-monitor -P "$L" --hmp -n $N help)" 'info '
 check "an unknown command is explained" like "$(lxc-vm-monitor -P "$L" -n $N no-such-thing 2>&1)" 'no-such-thing'
 check_not "and is a failure" lxc-vm-monitor -P "$L" -n $N no-such-thing

@@ -202,6 +202,11 @@ static int complete_links(const struct bv_run *run, const struct bv_vm_spec *spe
 		if (!nic || !l->name[0])
 			continue;
 		r = set_key(cfg, l->index, "name", l->name, err);
+		/* As the end of a veth pair inside has it: that of the bridge. */
+		char mtu[16];
+		snprintf(mtu, sizeof(mtu), "%u", l->parent_facts.mtu);
+		if (r == 0 && !nic->mtu && l->parent_facts.mtu)
+			r = set_key(cfg, l->index, "mtu", mtu, err);
 		if (r == 0)
 			r = set_gateway(cfg, l->index, nic->ipv4_gateway_kind, &l->ipv4_gateway, "ipv4.gateway", err);
 		if (r == 0)

@@ -105,35 +105,67 @@ static int make_terminals(void *ctx, struct bv_error *err)
 
 /* ---- links ---- */
 
+/* Of the spec, the card behind a link; NULL: it has none. */
+static const struct bv_vm_nic *nic_of(const struct bv_vm *vm, const struct bv_net_link *l)
+{
+	for (size_t k = 0; k < vm->spec.n_nics; k++)
+		if (vm->spec.nics[k].index == l->index)
+			return &vm->spec.nics[k];
+	return NULL;
+}
+
+static int open_vhosts(struct bv_vm *vm, struct bv_error *err)
+{
+	for (size_t k = 0; k < vm->spec.n_nics; k++) {
+		for (unsigned int q = 0; vm->spec.nics[k].vhost && q < vm->spec.nics[k].queues; q++) {
+			vm->files.vhosts[k][q] = open("/dev/vhost-net", O_RDWR | O_CLOEXEC);
+			if (vm->files.vhosts[k][q] < 0)
+				return bv_fail_errno(err, "cannot open /dev/vhost-net");
+		}
+	}
+	return 0;
+}
+
+static int make_taps(struct bv_run *run, struct bv_vm *vm, struct bv_error *err)
+{
+	struct bv_net_tap taps[BV_VM_NICS_MAX] = { 0 };
+	unsigned int queues[BV_VM_NICS_MAX] = { 0 };
+	for (size_t i = 0; i < run->net.n; i++) {
+		const struct bv_vm_nic *nic = nic_of(vm, &run->net.links[i]);
+		if (!nic)
+			continue;
+		queues[i] = nic->queues;
+		memcpy(taps[i].mac, nic->mac, sizeof(nic->mac));
+	}
+	int r = bv_net_attach_taps(&run->net, run->config, queues, taps, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < run->net.n; i++) {
+		const struct bv_vm_nic *nic = nic_of(vm, &run->net.links[i]);
+		for (unsigned int q = 0; nic && q < taps[i].queues && q < BV_VM_QUEUES_MAX; q++)
+			vm->files.taps[nic - vm->spec.nics][q] = take_fd(&taps[i].fds[q]);
+	}
+	bv_net_taps_close(taps, run->net.n);
+	return 0;
+}
+
 static int make_links(void *ctx, struct bv_error *err)
 {
 	struct bv_run *run = ctx;
 	struct bv_vm *vm = vm_of(run);
-	struct bv_net_tap taps[BV_VM_NICS_MAX] = { 0 };
-	unsigned int queues[BV_VM_NICS_MAX] = { 0 };
 	if (run->net.n == 0)
 		return 0;
 	if (run->net.n > BV_VM_NICS_MAX)
 		return bv_fail(err, E2BIG, "a VM has at most %d network links", BV_VM_NICS_MAX);
-	for (size_t i = 0; i < run->net.n; i++)
-		for (size_t k = 0; k < vm->spec.n_nics; k++)
-			if (vm->spec.nics[k].index == run->net.links[i].index)
-				queues[i] = vm->spec.nics[k].queues;
-	int r = bv_net_attach_taps(&run->net, run->config, queues, taps, err);
-	for (size_t i = 0; r == 0 && i < run->net.n; i++)
-		for (size_t k = 0; k < vm->spec.n_nics; k++)
-			if (vm->spec.nics[k].index == run->net.links[i].index)
-				for (unsigned int q = 0; q < taps[i].queues && q < BV_VM_QUEUES_MAX; q++)
-					vm->files.taps[k][q] = take_fd(&taps[i].fds[q]);
-	bv_net_taps_close(taps, run->net.n);
-	for (size_t k = 0; r == 0 && k < vm->spec.n_nics; k++)
-		for (unsigned int q = 0; r == 0 && vm->spec.nics[k].vhost && q < vm->spec.nics[k].queues; q++) {
-			vm->files.vhosts[k][q] = open("/dev/vhost-net", O_RDWR | O_CLOEXEC);
-			if (vm->files.vhosts[k][q] < 0)
-				r = bv_fail_errno(err, "cannot open /dev/vhost-net");
-		}
+	int r = make_taps(run, vm, err);
+	if (r < 0)
+		return r;
+	r = open_vhosts(vm, err);
 	if (r == 0)
 		r = bv_net_run_scripts(&run->net, run->config, run->name, true, err);
+	/* A step that failed is not undone. */
+	if (r < 0)
+		bv_net_detach(&run->net, run->config, -1, NULL);
 	return r;
 }
 
