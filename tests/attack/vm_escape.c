@@ -2,6 +2,7 @@
 /*
  * In QEMU's place in its jail, for vm_jail.sh: a QEMU that the guest has taken over, before its own seccomp filter.
  * Tries what would be a way out, one line each: "held WHAT" or "OPEN WHAT".
+ * It begins with what harms nobody; where that finds something open it goes no further.
  *   vm_escape SECRET ABSTRACT KEY   a file of the host, an abstract socket and a key of the session that are there
  */
 #include <dirent.h>
@@ -28,17 +29,19 @@
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { SHM_KEY = 0x6276 }; /* vm_jail.sh makes a segment with this key */
+enum { SHM_KEY = 0x6276 }; /* vm_jail_driver makes a segment with this key */
+
+static bool found;
 
 static void tried(const char *what, bool open)
 {
 	printf("%s %s\n", open ? "OPEN" : "held", what);
+	found |= open;
 }
 
-static void files(const char *secret)
+static void reading(const char *secret)
 {
 	static const char *const hidden[] = { "/root", "/home", "/var/lib", "/run", "/sys", "/etc/passwd",
 					      "/etc/shadow", "/proc/1/root/etc/passwd", "/proc/sys", "/proc/kcore",
@@ -52,6 +55,10 @@ static void files(const char *secret)
 	strncat(up, secret + 1, sizeof(up) - strlen(up) - 1);
 	tried("the secret", open(secret, O_RDONLY) >= 0);
 	tried("the secret by ..", open(up, O_RDONLY) >= 0);
+}
+
+static void writing(void)
+{
 	tried("a new file in /", open("/new", O_CREAT | O_WRONLY, 0600) >= 0);
 	tried("a new file in /dev", open("/dev/new", O_CREAT | O_WRONLY, 0600) >= 0);
 	tried("a new file in /etc", open("/etc/new", O_CREAT | O_WRONLY, 0600) >= 0);
@@ -103,7 +110,6 @@ static void rights(void)
 	tried("all capabilities", syscall(SYS_capset, &header, all) == 0);
 	tried("a higher limit", setrlimit(RLIMIT_CORE, &(struct rlimit){ 1 << 20, 1 << 20 }) == 0);
 	tried("a higher priority", setpriority(PRIO_PROCESS, 0, -5) == 0);
-	tried("the clock", clock_settime(CLOCK_REALTIME, &(struct timespec){ 1, 0 }) == 0);
 	tried("the host's name", sethostname("x", 1) == 0);
 	tried("the kernel's log", syscall(SYS_syslog, 3, (char[64]){ 0 }, 64) >= 0);
 	tried("ptrace of the supervisor", ptrace(PTRACE_ATTACH, 1, NULL, NULL) == 0);
@@ -134,10 +140,10 @@ static void others(const char *key)
 	tried("the session's keys", syscall(SYS_keyctl, KEYCTL_SEARCH, KEY_SPEC_SESSION_KEYRING, "user", key, 0) >= 0);
 	for (int fd = 3; fd < 1024; fd++)
 		if (fcntl(fd, F_GETFD) >= 0) {
-			printf("OPEN file %d is open\n", fd);
+			tried("a file of the supervisor", true);
 			return;
 		}
-	printf("held other files\n");
+	tried("a file of the supervisor", false);
 }
 
 int main(int argc, char **argv)
@@ -146,10 +152,13 @@ int main(int argc, char **argv)
 		return 2;
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	others(argv[3]); /* first: the rest opens files */
-	files(argv[1]);
-	mounts();
+	reading(argv[1]);
 	sockets(argv[2]);
-	rights();
+	if (!found) { /* else this may be no jail at all, and what comes would do harm */
+		writing();
+		mounts();
+		rights();
+	}
 	printf("done\n");
 	return 0;
 }

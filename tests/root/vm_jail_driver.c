@@ -13,7 +13,9 @@
  *   server=FILE rust cache=MODE config=FILE   struct bv_share_how
  *   pid=FILE                       gets the supervisor's pid
  *   append=TEXT                    to the kernel's command line
- *   leak                           an fd of the host's root is open when the jail is entered
+ *   leak                           an fd of the host's root is open when the jail is entered; and outside of it there are
+ *                                  an abstract socket "bv-vm-jail" that listens, a System V segment 0x6276 and, in
+ *                                  the session's keyring, a key "bv-vm-key"
  * It exits as the command does; 100 when something of ours failed, which is told on stderr.
  */
 #include <errno.h>
@@ -21,13 +23,18 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/sendfile.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -125,6 +132,24 @@ static int open_initrd(const char *path)
 	must(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0, "seal");
 	close(from);
 	return fd;
+}
+
+/* What a program in the jail is not to reach. The segment's id, which is to be removed. */
+static int make_bait(void)
+{
+	enum { KEY = 0x6276, JOIN_SESSION_KEYRING = 1, SESSION_KEYRING = -3 };
+	static const char name[] = "bv-vm-jail";
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	memcpy(a.sun_path + 1, name, sizeof(name) - 1);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	must(fd >= 0 && bind(fd, (struct sockaddr *)&a, offsetof(struct sockaddr_un, sun_path) + sizeof(name)) == 0 &&
+		     listen(fd, 1) == 0, "bait: socket");
+	int segment = shmget(KEY, 1, IPC_CREAT | 0666);
+	must(segment >= 0, "bait: shmget");
+	/* A kernel without keyrings has none to be reached. */
+	if (syscall(SYS_keyctl, JOIN_SESSION_KEYRING, NULL) >= 0)
+		must(syscall(SYS_add_key, "user", "bv-vm-key", "x", 1, SESSION_KEYRING) >= 0, "bait: key");
+	return segment;
 }
 
 /* ---- in the supervisor ---- */
@@ -261,6 +286,9 @@ int main(int argc, char **argv)
 	o.jail.kernel = o.kernel ? open(o.kernel, O_RDONLY | O_CLOEXEC) : -1;
 	o.jail.initrd = o.initrd ? open_initrd(o.initrd) : -1;
 	must(!o.kernel || o.jail.kernel >= 0, o.kernel);
+	int bait = o.leak ? make_bait() : -1;
+	/* Back to where the segment is, to remove it. */
+	int ipc = open("/proc/self/ns/ipc", O_RDONLY | O_CLOEXEC);
 	must(unshare(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC) == 0, "unshare");
 	pid_t pid = fork();
 	must(pid >= 0, "fork");
@@ -272,5 +300,8 @@ int main(int argc, char **argv)
 		fprintf(f, "%d\n", (int)pid);
 		fclose(f);
 	}
-	return status_of(pid);
+	int status = status_of(pid);
+	if (bait >= 0)
+		must(setns(ipc, CLONE_NEWIPC) == 0 && shmctl(bait, IPC_RMID, NULL) == 0, "bait: remove the segment");
+	return status;
 }
