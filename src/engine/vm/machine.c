@@ -18,7 +18,8 @@
 enum {
 	LINGER_MS = 5000,          /* for QEMU to end, once the guest has */
 	BROKEN_MS = 2000,          /* for QEMU to end, once it has hung up */
-	LOOK_FIRST_MS = 1000,      /* at the CPUs; then twice as long each time, up to */
+	LOOK_FIRST_MS = 500,       /* between looks at the CPUs, */
+	LOOKS_OFTEN = 30,          /* for so many looks; then twice as long each time, up to */
 	LOOK_LAST_MS = 16000,
 	LOOKS_SURE = 5,            /* in a row, where the registers don't tell a halted CPU from a busy one */
 	BALLOON_LEAST = 64 << 20,  /* less and the guest would not live */
@@ -210,7 +211,7 @@ bool sv_all_halted(const char *registers)
 static void look_again(struct supervisor *s)
 {
 	sv_set_timer(s, SV_TIMER_HALTED, s->look_interval);
-	if (s->halted_looks == 0)
+	if (s->halted_looks == 0 && ++s->looks > LOOKS_OFTEN)
 		s->look_interval = s->look_interval * 2 < LOOK_LAST_MS ? s->look_interval * 2 : LOOK_LAST_MS;
 }
 
@@ -238,7 +239,7 @@ static void on_registers(void *data, const char *json, const struct bv_error *fa
 void sv_machine_watch_halt(struct supervisor *s)
 {
 	s->look_interval = LOOK_FIRST_MS;
-	s->halted_looks = 0;
+	s->looks = s->halted_looks = 0;
 	if (!s->looking)
 		sv_set_timer(s, SV_TIMER_HALTED, LOOK_FIRST_MS);
 }

@@ -246,6 +246,8 @@ static int settle(void *ctx, struct bv_error *err)
 	struct spawn *sp = ctx;
 	const struct bv_vm_spec *spec = &sp->vm->spec;
 	struct supervisor *s = sp->s;
+	struct bv_qemu_files *f = &sp->vm->files;
+	int *ends[] = { &f->qmp, &f->agent, &f->share_root, &f->share_mounts };
 	(void)err;
 	snprintf(s->arch, sizeof(s->arch), "%s", spec->arch);
 	s->memory = spec->memory;
@@ -255,7 +257,9 @@ static int settle(void *ctx, struct bv_error *err)
 	s->console = take_fd(&sp->vm->files.console);
 	if (spec->has_balloon)
 		watch_high(s, sp->run->cgroup);
-	/* Taps, ttys, kernel and initramfs are QEMU's now. */
+	/* These, and taps, ttys, kernel and initramfs are QEMU's now: with it they end. */
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
+		close_fd(ends[i]);
 	bv_vm_clear(sp->vm);
 	return 0;
 }

@@ -153,7 +153,7 @@ static void conclude(struct supervisor *s, int status)
 
 /* ---- what QEMU and the file servers write to stderr ---- */
 
-static void take_log_line(struct sv_log *l)
+static void take_log_line(const struct supervisor *s, struct sv_log *l)
 {
 	l->line[l->len] = '\0';
 	for (char *p = l->line; *p; p++)
@@ -161,14 +161,15 @@ static void take_log_line(struct sv_log *l)
 			*p = '?';
 	if (l->len > 0) {
 		memcpy(l->last, l->line, sizeof(l->last));
+		/* That the others are gone is nothing to be warned of when the guest has ended. */
 		if (l->lines++ < LOG_LINES_MAX)
-			bv_warn("vm", "%s: %s", l->name, l->line);
+			bv_log(s->shutdown == SV_RUNS ? BV_LOG_WARN : BV_LOG_DEBUG, "vm", "%s: %s", l->name, l->line);
 	}
 	l->len = 0;
 }
 
 /* 1 when something was read. */
-static int read_log(struct sv_log *l)
+static int read_log(const struct supervisor *s, struct sv_log *l)
 {
 	char chunk[1024];
 	ssize_t n = l->fd >= 0 ? read(l->fd, chunk, sizeof(chunk)) : -1;
@@ -176,22 +177,22 @@ static int read_log(struct sv_log *l)
 		close_fd(&l->fd);
 	for (ssize_t i = 0; i < n; i++) {
 		if (chunk[i] == '\n')
-			take_log_line(l);
+			take_log_line(s, l);
 		else if (l->len < sizeof(l->line) - 1 && chunk[i] != '\r')
 			l->line[l->len++] = chunk[i] ? chunk[i] : '?';
 	}
 	if (l->fd < 0 && l->len > 0)
-		take_log_line(l);
+		take_log_line(s, l);
 	return n > 0;
 }
 
 /* All that its writer has left, which has ended; a child of it may hold on to the pipe, and so may go on. */
-static void drain_log(struct sv_log *l)
+static void drain_log(const struct supervisor *s, struct sv_log *l)
 {
-	for (int i = 0; i < 64 && read_log(l); i++)
+	for (int i = 0; i < 64 && read_log(s, l); i++)
 		;
 	if (l->len > 0)
-		take_log_line(l);
+		take_log_line(s, l);
 }
 
 /* ---- children ---- */
@@ -200,7 +201,7 @@ static void qemu_ended(struct supervisor *s, int status)
 {
 	s->qemu = 0;
 	/* What it said before it ended, QMP's SHUTDOWN above all, may still be unread. */
-	drain_log(&s->logs[0]);
+	drain_log(s, &s->logs[0]);
 	for (int i = 0; i < 64 && bv_qmp_fd(s->qmp) >= 0 && !s->over; i++)
 		sv_machine_serve(s, true, false);
 	sv_agent_drain(s);
@@ -216,7 +217,7 @@ static void server_ended(struct supervisor *s, size_t i, int status)
 {
 	struct sv_log *l = &s->logs[1 + i];
 	s->servers[i] = 0;
-	drain_log(l);
+	drain_log(s, l);
 	/* It ends when QEMU does; with a failure it has a reason of its own. */
 	if (s->qemu == 0 || s->shutdown != SV_RUNS)
 		return;
@@ -358,7 +359,7 @@ static void handle(struct supervisor *s, const struct pollfd *p)
 	enum { READABLE = POLLIN | POLLHUP | POLLERR };
 	for (size_t i = 0; i < BV_SV_LOGS; i++)
 		if (p[AT_LOGS + i].revents)
-			read_log(&s->logs[i]);
+			read_log(s, &s->logs[i]);
 	if (p[AT_AGENT].revents)
 		sv_agent_serve(s, p[AT_AGENT].revents & READABLE, p[AT_AGENT].revents & POLLOUT);
 	if (!s->over)

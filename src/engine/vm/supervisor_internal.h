@@ -99,7 +99,7 @@ struct supervisor {
 	enum sv_shutdown shutdown;
 	char shutdown_reason[32];
 	bool looking;             /* at the CPUs */
-	unsigned int halted_looks; /* in a row in which all were halted */
+	unsigned int looks, halted_looks; /* since it was begun; in a row in which all were halted */
 	int look_interval;
 
 	/* ---- the guest (agent_link.c) ---- */
