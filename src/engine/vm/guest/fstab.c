@@ -15,8 +15,8 @@
 
 /*
  * A rootfs that was a machine's once has lines like "UUID=... /boot ext4" in its fstab. In a container nobody minds
- * them: systemd passes over devices where /sys is read-only. Here it would wait 90 seconds for a disk that this machine
- * has not, and then boot into a rescue shell. So /etc/fstab shows a copy without them, from /run; without such lines, or
+ * them: systemd passes over devices where /sys is read-only. Here it would wait 90 seconds for a disk that is not
+ * there, and then boot into a rescue shell. So /etc/fstab shows a copy without them, from /run; without such lines, or
  * without the file, nothing is done.
  */
 
@@ -57,7 +57,8 @@ int guest_hide_fstab_disks(struct guest *g, struct bv_error *err)
 	struct stat st;
 	(void)g;
 	/* Not a file, or one that is too long to be one: it is left to the init. */
-	if (stat("/etc/fstab", &st) < 0 || !S_ISREG(st.st_mode) || bv_read_file(AT_FDCWD, "/etc/fstab", 0, &text, NULL) < 0)
+	if (stat("/etc/fstab", &st) < 0 || !S_ISREG(st.st_mode) ||
+	    bv_read_file(AT_FDCWD, "/etc/fstab", 0, &text, NULL) < 0)
 		return 0;
 	if (!without_disks(text, &copy))
 		return 0;

@@ -88,7 +88,8 @@ static int write_proc(const struct bv_config *cfg, struct bv_error *err)
 		autofree char *path = bv_asprintf("/proc/self/%s", p->name);
 		int r = path ? bv_write_small(AT_FDCWD, path, p->value) : -ENOMEM;
 		if (r < 0)
-			return bv_fail(err, -r, "cannot set lxc.proc.%s to \"%s\": %s", p->name, p->value, strerror(-r));
+			return bv_fail(err, -r, "cannot set lxc.proc.%s to \"%s\": %s", p->name, p->value,
+				       strerror(-r));
 	}
 	return 0;
 }
@@ -101,7 +102,7 @@ int guest_restrict(const struct guest *g, struct bv_error *err)
 	uint64_t keep = 0;
 
 	int r = bv_caps_resolve(cfg, &keep, err);
-	/* Whose kernel it is, may switch off: without that a VM never ends. In a container it ends no more than that. */
+	/* Without it nobody could switch the VM off, and a container's init ends without it. */
 	keep |= UINT64_C(1) << CAP_SYS_BOOT;
 	if (r == 0)
 		r = bv_process_groups(cfg, &groups, &n_groups, err);

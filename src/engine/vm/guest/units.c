@@ -129,7 +129,7 @@ static int mask_all(const struct guest *g, struct bv_error *err)
 	snprintf(modules, sizeof(modules), "/lib/modules/%s", uts.release);
 	if (!exists(modules)) {
 		r = mask("systemd-modules-load.service", err);
-		/* Unsupported without the module autofs4, which cannot be loaded; systemd would say so on the console. */
+		/* Unsupported without autofs4, which cannot be loaded; systemd would say so on the console. */
 		if (r == 0 && !has_autofs())
 			r = mask("proc-sys-fs-binfmt_misc.automount", err);
 	}
@@ -199,8 +199,8 @@ static int add_gettys(const struct guest *g, struct bv_error *err)
 	if (!found)
 		r = put("", console, console_unit, err);
 	if (r == 0)
-		r = make_link(found ? found : UNITS "/console-getty.service", "getty.target.wants/console-getty.service",
-			      err);
+		r = make_link(found ? found : UNITS "/console-getty.service",
+			      "getty.target.wants/console-getty.service", err);
 	if (r == 0 && g->boot.ttys > 0)
 		r = put("", "lxc-tty@.service", tty_unit, err);
 	for (unsigned int n = 1; r == 0 && n <= g->boot.ttys; n++) {
