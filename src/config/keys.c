@@ -231,27 +231,32 @@ const struct bv_key bv_config_keys[] = {
 	  .text = "How a virtual machine runs its instructions. The default is auto: KVM where it is there and "
 		  "fast." },
 	{ "vm.backend", &bv_type_choice, AT(vm_backend), .data = vm_backends, .grammar = "auto, qemu, or kvm",
-	  .text = "Which program runs a virtual machine: QEMU, or our own on /dev/kvm. The default is auto." },
+	  .text = "Which program runs a virtual machine. The default is auto, which is qemu; kvm stands for a "
+		  "program of our own that is not there yet." },
 	{ "vm.balloon", &bv_type_bool, AT(vm_balloon), .arg = 1, .grammar = "0 or 1",
 	  .text = "Give memory that the virtual machine does not use back to the host. The default is 1." },
 	{ "vm.cmdline", &bv_type_string, AT(vm_cmdline), .grammar = "WORDS",
 	  .text = "Words to add to the command line of the guest kernel." },
 	{ "vm.cpus", &bv_type_u32, AT(vm_cpus), .arg = 1, .grammar = "NUMBER",
-	  .text = "The number of virtual CPUs. The default comes from the limits of the instance." },
+	  .text = "The number of virtual CPUs, at most those of the host. The default comes from the limits of the "
+		  "instance (cpuset.cpus, cpu.max); without any it is 1 with KVM, else 2." },
 	{ "vm.kernel", &bv_type_string, AT(vm_kernel), .grammar = "FILE",
 	  .text = "The kernel of the virtual machine. The default is the one in the rootfs, else the one of the "
 		  "host." },
 	{ "vm.machine", &bv_type_string, AT(vm_machine), .grammar = "MACHINE or auto",
-	  .text = "The machine that QEMU makes, such as microvm or q35." },
+	  .text = "The machine that QEMU makes, such as microvm or pc. The default is auto: microvm with KVM, q35 "
+		  "without, virt for aarch64." },
 	{ "vm.memory", &bv_type_size, AT(vm_memory), .offset2 = 16 << 10, .grammar = "SIZE",
-	  .text = "The memory of the virtual machine, such as 512M. The default comes from the limits of the "
-		  "instance." },
+	  .text = "The memory of the virtual machine, such as 512M. The default is the instance's memory.max less what "
+		  "QEMU needs, 96M with KVM, else up to 256M; without a limit it is 512M." },
 	{ "vm.modules", &bv_type_string, AT(vm_modules), .grammar = "DIRECTORY",
 	  .text = "The modules that belong to vm.kernel." },
 	{ "vm.root", &bv_type_choice, AT(vm_root), .data = vm_roots, .grammar = "auto, virtiofs, 9p, or blk",
-	  .text = "How a virtual machine gets at its rootfs. The default is auto." },
+	  .text = "How a virtual machine gets at its rootfs. The default is auto: blk for a disk image, virtiofs for a "
+		  "directory, or 9p where there is no virtiofsd." },
 	{ "vm.root.cache", &bv_type_choice, AT(vm_root_cache), .data = vm_caches, .grammar = "auto, always, or none",
-	  .text = "How a virtual machine caches its rootfs. The default is auto." },
+	  .text = "How a virtual machine caches its rootfs. With always, which auto stands for, it takes nobody else "
+		  "to change files while it runs; with none it asks the host each time, which is slow." },
 };
 
 const size_t bv_config_n_keys = ARRAY_SIZE(bv_config_keys);

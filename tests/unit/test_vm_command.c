@@ -211,7 +211,8 @@ TEST(the_mode_of_the_disk)
 		files.console = files.qmp = files.agent = 3;
 		files.disk = cases[i].readonly ? ro : rw;
 		CHECK_INT(make(&m, row_of(cases[i].row), "web", &files, false), 0);
-		snprintf(want, sizeof(want), "driver=file,node-name=image,filename=/dev/fdset/2,read-only=%s,discard=unmap",
+		snprintf(want, sizeof(want),
+			 "driver=file,node-name=image,filename=/dev/fdset/2,read-only=%s,discard=unmap",
 			 cases[i].image);
 		CHECK_STR(argument(&m, "-blockdev", "driver=file"), want);
 		snprintf(want, sizeof(want), "driver=raw,node-name=disk,file=image,read-only=%s,discard=unmap",

@@ -319,8 +319,8 @@ TEST(memory_of_a_guest)
 	CHECK_INT(memory_of("lxc.cgroup.memory.limit_in_bytes = 512M\n", &tcg_host), 320);
 	CHECK_INT(memory_of("lxc.cgroup2.memory.max = 512M\nvm.memory = 256M\n", &tcg_host), 256);
 	CHECK_STR(spec_error("lxc.cgroup2.memory.max = 200M\n", &tcg_host, &x86_dir),
-		  "lxc.cgroup2.memory.max is 200 MiB: QEMU itself needs up to 192 of it, and that leaves too little for "
-		  "a VM");
+		  "lxc.cgroup2.memory.max is 200 MiB: QEMU itself needs up to 192 of it, and that leaves too little "
+		  "for a VM");
 }
 
 TEST(balloon)

@@ -37,12 +37,6 @@ static enum verdict look_profile(const char *value)
 	return bv_streq(value, "unconfined") || bv_streq(value, "unchanged") ? HOLDS : IGNORED;
 }
 
-/* The architecture of the machine; a word that only makes programs see 32 bits is the personality's business. */
-static enum verdict look_arch(const char *value)
-{
-	return bv_streq(value, "linux32") || bv_streq(value, "x32") ? IGNORED : HOLDS;
-}
-
 static enum verdict look_automount(const char *value)
 {
 	return strstr(value, "shmounts") ? REFUSED : IGNORED;
@@ -72,7 +66,7 @@ static const struct row rows[] = {
 	{ "lxc.apparmor.allow_nesting", IGNORED, NULL, NULL, NULL, "lxc.apparmor" },
 	{ "lxc.apparmor.profile", IGNORED, look_profile, NULL, NULL, "lxc.apparmor" },
 	{ "lxc.apparmor.raw", IGNORED, NULL, NULL, NULL, "lxc.apparmor" },
-	{ "lxc.arch", HOLDS, look_arch, NULL, NULL, NULL },
+	{ "lxc.arch", HOLDS, NULL, NULL, NULL, NULL },
 	{ "lxc.autodev", IGNORED, NULL, NULL, NULL, NULL },
 	{ "lxc.autodev.tmpfs.size", IGNORED, NULL, NULL, NULL, NULL },
 	{ "lxc.cap.drop", HOLDS, NULL, NULL, NULL, NULL },

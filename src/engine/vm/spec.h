@@ -65,7 +65,7 @@ struct bv_vm_rootfs {
  */
 int bv_vm_check_keys(const struct bv_config *cfg, struct bv_strv *ignored, struct bv_error *err);
 
-/* "holds", "ignored", "refused", or "depends" (on the value); NULL: nothing is known of this key. For tests, manuals. */
+/* "holds", "ignored", "refused", or "depends" (on the value); NULL: nothing is known of this key. For tests. */
 const char *bv_vm_key_verdict(const char *key);
 
 /*
