@@ -73,8 +73,12 @@ static int parse(const char *p, size_t len, struct entry *v, int max)
 		if (n == max || len - at < 110 || memcmp(p + at, "070701", 6) != 0)
 			return -1;
 		const char *h = p + at;
-		struct entry e = { .mode = field(h, 1), .nlink = field(h, 4), .mtime = field(h, 5), .size = field(h, 6),
-				   .rdev_major = field(h, 9), .rdev_minor = field(h, 10) };
+		struct entry e = { .mode = field(h, 1),
+				   .nlink = field(h, 4),
+				   .mtime = field(h, 5),
+				   .size = field(h, 6),
+				   .rdev_major = field(h, 9),
+				   .rdev_minor = field(h, 10) };
 		unsigned int name_size = field(h, 11);
 		if (name_size > sizeof(e.name) || h[110 + name_size - 1] != '\0')
 			return -1;
@@ -154,7 +158,8 @@ TEST(archive)
 	if (shell("command -v cpio >/dev/null # %s") != 0)
 		SKIP("there is no cpio");
 	CHECK_INT(shell("cd '%s' && cpio --quiet -i dir dir/file empty link <a.cpio"), 0);
-	CHECK_INT(shell("cd '%s' && test \"$(cat link)\" = hello -a ! -s empty -a \"$(stat -c %%a dir/file)\" = 640"), 0);
+	CHECK_INT(shell("cd '%s' && test \"$(cat link)\" = hello -a ! -s empty -a \"$(stat -c %%a dir/file)\" = 640"),
+		  0);
 }
 
 static int open_top(void)
@@ -167,8 +172,12 @@ static const struct bv_module_wish wishes[] = { { "b", true }, { "not_there", fa
 /* Make one and map it. */
 static int make(const struct bv_kernel *k, const char *config, char **map, size_t *len, struct bv_error *err)
 {
-	struct bv_initramfs what = { .arch = "x86_64", .kernel = k, .modules = wishes, .n_modules = ARRAY_SIZE(wishes),
-				     .config = config, .boot = "root_type 9p\n" };
+	struct bv_initramfs what = { .arch = "x86_64",
+				     .kernel = k,
+				     .modules = wishes,
+				     .n_modules = ARRAY_SIZE(wishes),
+				     .config = config,
+				     .boot = "root_type 9p\n" };
 	*err = (struct bv_error){ 0 };
 	autoclose int fd = bv_initramfs_make(&what, err);
 	if (fd < 0)

@@ -73,8 +73,19 @@ static int search(struct bv_kernel *k, const char *arch, const char *const *need
 TEST(versions_number_by_number)
 {
 	static const char *const rising[] = {
-		"5.15.0-91-generic", "6.1.0-6-cloud-amd64", "6.1.0-56-amd64", "6.1.0-56-cloud-amd64", "6.1.10",
-		"6.12.0-rc3", "6.12.0-rc10", "6.12.0", "6.12.9", "6.12.9-0-lts", "6.12.9-0-virt", "6.12.10", "10.0",
+		"5.15.0-91-generic",
+		"6.1.0-6-cloud-amd64",
+		"6.1.0-56-amd64",
+		"6.1.0-56-cloud-amd64",
+		"6.1.10",
+		"6.12.0-rc3",
+		"6.12.0-rc10",
+		"6.12.0",
+		"6.12.9",
+		"6.12.9-0-lts",
+		"6.12.9-0-virt",
+		"6.12.10",
+		"10.0",
 	};
 	for (size_t i = 0; i + 1 < ARRAY_SIZE(rising); i++) {
 		CHECK(bv_kernel_version_compare(rising[i], rising[i + 1]) < 0);
@@ -203,7 +214,8 @@ TEST(arm64_in_gzip)
 	const char *arch;
 	fresh();
 	put_arm64("boot/vmlinuz-6.2", "6.2");
-	put_text("boot/vmlinuz-6.3", "\x1f\x8b" "no gzip, but long enough for somebody to take it for one of a kernel");
+	put_text("boot/vmlinuz-6.3", "\x1f\x8b"
+				     "no gzip, but long enough for somebody to take it for one of a kernel");
 	put_text("lib/modules/6.2/modules.dep", "a/virtio_net.ko:\na/virtiofs.ko:\n");
 	snprintf(command, sizeof(command), "cd '%s/boot' && gzip vmlinuz-6.2 && mv vmlinuz-6.2.gz vmlinuz", top);
 	if (system(command) != 0)

@@ -10,7 +10,7 @@
  * start: what cannot be kept is made again, and the log has why.
  */
 struct bv_vm_cache {
-	int dir;      /* -1: there is none */
+	int dir; /* -1: there is none */
 };
 
 /* Makes the directory when it is not there. */

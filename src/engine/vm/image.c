@@ -15,10 +15,10 @@
 #include "util/cleanup.h"
 
 enum {
-	HEAD = 0x400,              /* what is looked at of an image */
+	HEAD = 0x400, /* what is looked at of an image */
 	VERSION_MAX = 120,
-	IMAGE_MAX = 512 << 20,     /* of an unpacked image */
-	ARCH_X86_64 = 0x3e,        /* ELF's numbers */
+	IMAGE_MAX = 512 << 20, /* of an unpacked image */
+	ARCH_X86_64 = 0x3e,    /* ELF's numbers */
 };
 
 /* Where things are, by Documentation/arch/x86/boot.rst and arch/arm64/booting.rst of the kernel. */
@@ -26,8 +26,8 @@ enum {
 	X86_BOOT_FLAG = 0x1fe,
 	X86_MAGIC = 0x202,
 	X86_PROTOCOL = 0x206,
-	X86_VERSION = 0x20e,       /* less 0x200 */
-	X86_XLOADFLAGS = 0x236,    /* since protocol 2.12 */
+	X86_VERSION = 0x20e,    /* less 0x200 */
+	X86_XLOADFLAGS = 0x236, /* since protocol 2.12 */
 	ARM64_MAGIC = 0x38,
 	PE_OFFSET = 0x3c,
 	ZBOOT_MAGIC = 0x04,
@@ -119,8 +119,10 @@ static int zboot_payload(int image, enum bv_packing *packing)
 	size_t size = le32(head + ZBOOT_SIZE);
 	off_t at = le32(head + ZBOOT_START);
 	const char *name = (const char *)head + ZBOOT_PACKING;
-	*packing = strncmp(name, "gzip", 5) == 0 ? BV_PACKED_GZIP : strncmp(name, "zstd", 5) == 0 ? BV_PACKED_ZSTD :
-			   strncmp(name, "xz", 3) == 0 ? BV_PACKED_XZ : BV_PACKED_NOT;
+	*packing = strncmp(name, "gzip", 5) == 0   ? BV_PACKED_GZIP
+		   : strncmp(name, "zstd", 5) == 0 ? BV_PACKED_ZSTD
+		   : strncmp(name, "xz", 3) == 0   ? BV_PACKED_XZ
+						   : BV_PACKED_NOT;
 	if (*packing == BV_PACKED_NOT || size == 0 || size > IMAGE_MAX)
 		return -EINVAL;
 	autoclose int out = memfd_create("payload", MFD_CLOEXEC);

@@ -12,11 +12,11 @@
  */
 enum bv_image_kind {
 	BV_IMAGE_UNKNOWN,
-	BV_IMAGE_BZ,     /* x86's bzImage */
-	BV_IMAGE_ELF,    /* vmlinux of x86-64 */
-	BV_IMAGE_ARM64,  /* Image */
-	BV_IMAGE_GZIP,   /* anything in gzip: arm64's Image.gz as a rule */
-	BV_IMAGE_ZBOOT,  /* arm64's vmlinuz.efi: an EFI program with a packed Image in it */
+	BV_IMAGE_BZ,    /* x86's bzImage */
+	BV_IMAGE_ELF,   /* vmlinux of x86-64 */
+	BV_IMAGE_ARM64, /* Image */
+	BV_IMAGE_GZIP,  /* anything in gzip: arm64's Image.gz as a rule */
+	BV_IMAGE_ZBOOT, /* arm64's vmlinuz.efi: an EFI program with a packed Image in it */
 };
 
 /* Looks at the file's first bytes; `arch` becomes "x86_64", "i686", "aarch64", or "" where the bytes do not tell. */

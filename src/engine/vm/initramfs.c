@@ -21,8 +21,8 @@
 
 enum {
 	BLOCK = 512,
-	FILE_MAX_BYTES = 256 << 20,   /* of one file, unpacked */
-	MODULES_MAX = 999,            /* of three digits */
+	FILE_MAX_BYTES = 256 << 20, /* of one file, unpacked */
+	MODULES_MAX = 999,          /* of three digits */
 };
 
 /* A file of the fixed part. */
@@ -30,17 +30,17 @@ struct input {
 	int fd;
 	bool open;
 	size_t size;
-	char *path;              /* in the archive */
-	const char *from;        /* for messages */
+	char *path;       /* in the archive */
+	const char *from; /* for messages */
 	unsigned int mode;
 	enum bv_packing packing;
 };
 
 struct fixed {
-	struct bv_strv modules;  /* paths below the modules directory */
+	struct bv_strv modules; /* paths below the modules directory */
 	struct input *v;
 	size_t n;
-	bool packed;             /* one of them is */
+	bool packed; /* one of them is */
 };
 
 static void fixed_clear(struct fixed *f)
@@ -61,7 +61,11 @@ static int add_input(struct fixed *f, int fd, char *path, const char *from, unsi
 {
 	struct stat st;
 	struct input *in = &f->v[f->n++];
-	*in = (struct input){ .fd = fd, .open = true, .path = path, .from = from, .mode = S_IFREG | mode,
+	*in = (struct input){ .fd = fd,
+			      .open = true,
+			      .path = path,
+			      .from = from,
+			      .mode = S_IFREG | mode,
 			      .packing = bv_packing_of(from) };
 	if (!path)
 		return bv_fail(err, ENOMEM, "out of memory");
@@ -85,7 +89,7 @@ static int add_program(struct fixed *f, const char *arch, struct bv_error *err)
 		bv_fail(err, ENOENT, "this build has no guest program for %s: %s is not there", arch, path);
 		if (bv_streq(arch, "aarch64"))
 			return bv_hint(err, "apt install gcc-aarch64-linux-gnu libc6-dev-arm64-cross, then build and "
-				       "install bivalve again");
+					    "install bivalve again");
 		return bv_hint(err, "build and install bivalve again, on a machine of that architecture");
 	}
 	if (fd < 0)

@@ -18,21 +18,21 @@ enum { CANDIDATES_MAX = 64 };
 
 /* A directory with boot/ and lib/modules/. */
 struct place {
-	const char *where;        /* bv_kernel.where */
-	const char *prefix;       /* of paths in messages: "the rootfs's ", "", "/usr/share/lxc/kernel" */
+	const char *where;  /* bv_kernel.where */
+	const char *prefix; /* of paths in messages: "the rootfs's ", "", "/usr/share/lxc/kernel" */
 	int root;
 };
 
 struct search {
 	const struct bv_kernel_wish *wish;
-	struct bv_buf reasons;    /* why not this one, nor that one */
+	struct bv_buf reasons; /* why not this one, nor that one */
 };
 
 /* An image, and what it is. */
 struct candidate {
 	int image;
 	enum bv_image_kind kind;
-	char *path;               /* for messages */
+	char *path; /* for messages */
 	char *version;
 	dev_t dev;
 	ino_t ino;
@@ -182,11 +182,13 @@ static bool has_needed(struct search *s, const struct candidate *c, int dir, str
 
 static int finish(struct bv_kernel *ret, struct candidate *c, const char *where, int modules, struct bv_error *err)
 {
-	/* "the rootfs's /boot/..." */
-	*ret = (struct bv_kernel){
-		.image = take_fd(&c->image), .image_path = strdup(strchr(c->path, '/') ?: c->path),
-		.version = c->version ? take_ptr(c->version) : strdup(""), .modules = modules, .where = strdup(where),
-	};
+	/* Without "the rootfs's ". */
+	const char *path = strchr(c->path, '/');
+	ret->image = take_fd(&c->image);
+	ret->modules = modules;
+	ret->image_path = strdup(path ? path : c->path);
+	ret->version = strdup(c->version ? c->version : "");
+	ret->where = strdup(where);
 	if (!ret->image_path || !ret->version || !ret->where) {
 		close_fd(&ret->image);
 		close_fd(&ret->modules);
@@ -357,8 +359,10 @@ static int fail_none(const struct search *s, struct bv_error *err)
 			w->arch, BV_DATADIR "/lxc/kernel");
 	const char *arch = bv_streq(w->arch, "aarch64") ? "arm64" : "amd64";
 	/* Debian's kernel for clouds has no 9p. */
-	return bv_hint(err, "apt install linux-image-%s%s, in the instance or (of the same architecture) on the host; "
-		       "or name one: vm.kernel = /path/to/vmlinuz", wants_9p ? "" : "cloud-", arch);
+	return bv_hint(err,
+		       "apt install linux-image-%s%s, in the instance or (of the same architecture) on the host; "
+		       "or name one: vm.kernel = /path/to/vmlinuz",
+		       wants_9p ? "" : "cloud-", arch);
 }
 
 static int search_places(struct search *s, struct bv_kernel *ret, struct bv_error *err)
@@ -377,7 +381,8 @@ static int search_places(struct search *s, struct bv_kernel *ret, struct bv_erro
 	int r = 0;
 	for (size_t i = 0; i < ARRAY_SIZE(places) && r == 0; i++) {
 		autoclose int own = places[i].root ? open(places[i].root, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
-		struct place p = { .where = places[i].where, .prefix = places[i].prefix,
+		struct place p = { .where = places[i].where,
+				   .prefix = places[i].prefix,
 				   .root = places[i].root ? own : s->wish->rootfs };
 		if (p.root >= 0)
 			r = search_place(s, &p, ret, err);

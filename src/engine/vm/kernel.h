@@ -16,8 +16,8 @@
  *   3. the host: /boot and /lib/modules
  *   4. BV_DATADIR/lxc/kernel, then lxc/kernel-ARCH: boot and lib/modules of a kernel that was put there for VMs
  *      (./dev setup does)
- * 2 and 3 and 4 only for kernels of the guest's architecture. In one place the highest version wins, and of two flavours
- * of one version the one that is made for VMs ("-cloud-").
+ * 2 and 3 and 4 only for kernels of the guest's architecture. In one place the highest version wins, and of two
+ * flavours of one version the one that is made for VMs ("-cloud-").
  *
  * What a kernel must have: a driver, as a module or built in, for each of the names in `needed` (modules.builtin and
  * modules.dep tell). Paths in the rootfs are opened below its fd (rootfs/rootat.h) and never followed out of it.
@@ -48,8 +48,9 @@ void bv_kernel_clear(struct bv_kernel *k);
 int bv_kernel_image_version(int image, char **ret);
 
 /*
- * The module files to load for `names`, dependencies first, each once: paths relative to the modules directory. Built-in
- * ones are passed over; one that is neither is left out unless it is `required` (-ENOENT, *missing names it, borrowed).
+ * The module files to load for `wishes`, dependencies first, each once: paths relative to the modules directory.
+ * Built-in ones are passed over; one that is neither is left out unless it is `required` (-ENOENT, *missing names it,
+ * borrowed).
  */
 struct bv_module_wish {
 	const char *name;

@@ -13,8 +13,8 @@
 #include "util/log.h"
 
 enum {
-	TEXT_MAX = 16 << 20,  /* of one of the files */
-	DEPTH_MAX = 64,       /* of modules that need modules */
+	TEXT_MAX = 16 << 20, /* of one of the files */
+	DEPTH_MAX = 64,      /* of modules that need modules */
 };
 
 int bv_vm_open_file(int root, const char *path)
@@ -165,7 +165,7 @@ struct bv_module *bv_modules_find(const struct bv_modules *m, const char *name)
 struct resolver {
 	struct bv_modules modules;
 	int dir;
-	char *softdeps, *aliases;   /* the files' texts; NULL: not read yet or not there */
+	char *softdeps, *aliases; /* the files' texts; NULL: not read yet or not there */
 	bool asked;
 	struct bv_strv *files;
 };

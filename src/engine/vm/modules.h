@@ -11,16 +11,16 @@
  * modules.c. Names are compared with '-' and '_' equal.
  */
 struct bv_module {
-	const char *name;   /* in `path`; ends at `len`, without ".ko" and what follows */
+	const char *name; /* in `path`; ends at `len`, without ".ko" and what follows */
 	size_t len;
-	const char *path;   /* relative to the directory */
-	char *deps;         /* their paths, separated by blanks; NULL: built in */
-	bool taken;         /* bv_modules_resolve */
+	const char *path; /* relative to the directory */
+	char *deps;       /* their paths, separated by blanks; NULL: built in */
+	bool taken;       /* bv_modules_resolve */
 };
 
 struct bv_modules {
-	char *dep, *builtin;         /* the files' texts, cut into pieces */
-	struct bv_module *v;         /* by name */
+	char *dep, *builtin; /* the files' texts, cut into pieces */
+	struct bv_module *v; /* by name */
 	size_t n;
 };
 
