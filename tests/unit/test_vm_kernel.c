@@ -225,6 +225,44 @@ TEST(arm64_in_gzip)
 	CHECK_INT(bv_image_kind(k.image, &arch), BV_IMAGE_ARM64);
 }
 
+/* As the kernel's build makes one: a program for EFI that has an Image in it, from byte 0x300 on. */
+TEST(arm64_in_an_efi_program)
+{
+	autoclean(bv_kernel_clear) struct bv_kernel k = { 0 };
+	autofree char *packed = NULL;
+	struct bv_error err;
+	char command[600];
+	const char *arch;
+	size_t len;
+	unsigned char program[0x2000] = "MZ";
+	fresh();
+	put_arm64("boot/x", "6.2");
+	snprintf(command, sizeof(command), "cd '%s/boot' && gzip x", top);
+	if (system(command) != 0)
+		SKIP("there is no gzip");
+	CHECK_INT(bv_read_file(root, "boot/x.gz", 4096, &packed, &len), 0);
+	memcpy(program + 4, "zimg", 4);
+	program[0x09] = 0x03;
+	program[0x0c] = len & 0xff;
+	program[0x0d] = (unsigned char)(len >> 8);
+	memcpy(program + 0x18, "gzip", 5);
+	program[0x3c] = 0x40;
+	memcpy(program + 0x40, "PE\0\0\x64\xaa", 6);
+	memcpy(program + 0x300, packed, len);
+	put("boot/vmlinuz-6.2", program, sizeof(program));
+	put_text("lib/modules/6.2/modules.dep", "a/virtio_net.ko:\na/virtiofs.ko:\n");
+	CHECK_INT(search(&k, "aarch64", some, &err), 0);
+	CHECK_STR(k.version, "6.2");
+	CHECK_INT(bv_image_kind(k.image, &arch), BV_IMAGE_ARM64);
+
+	/* One that claims to be longer than it is. */
+	bv_kernel_clear(&k);
+	program[0x0e] = 0x7f;
+	put("boot/vmlinuz-6.2", program, sizeof(program));
+	CHECK_INT(search(&k, "aarch64", some, &err), -ENOENT);
+	CHECK(strstr(err.what, "packed part cannot be read") != NULL);
+}
+
 TEST(the_one_that_the_user_names)
 {
 	autoclean(bv_kernel_clear) struct bv_kernel k = { 0 };
