@@ -92,7 +92,8 @@ static void __attribute__((noreturn)) be_init(const char *kind, int report)
 	if (bv_streq(kind, "busybox")) {
 		char script[300];
 		snprintf(script, sizeof(script),
-			 "for s in USR1 USR2 TERM INT PWR; do trap \"echo $s >&%d\" $s; done; while :; do sleep 0.05; done",
+			 "for s in USR1 USR2 TERM INT PWR; do trap \"echo $s >&%d\" $s; done; "
+			 "while :; do sleep 0.05; done",
 			 report);
 		fcntl(report, F_SETFD, 0);
 		execlp("busybox", "busybox", "sh", "-c", script, NULL);
@@ -113,7 +114,11 @@ static void __attribute__((noreturn)) be_init(const char *kind, int report)
 	int fd = bv_streq(kind, "execute") ? -1 : signalfd(-1, &set, SFD_CLOEXEC);
 	for (;;) {
 		struct signalfd_siginfo info = { 0 };
-		int sig = fd < 0 ? sigwaitinfo(&set, NULL) : read(fd, &info, sizeof(info)) > 0 ? (int)info.ssi_signo : 0;
+		int sig = 0;
+		if (fd < 0)
+			sig = sigwaitinfo(&set, NULL);
+		else if (read(fd, &info, sizeof(info)) > 0)
+			sig = (int)info.ssi_signo;
 		uint8_t byte = (uint8_t)sig;
 		if (sig > 0 && sig != SIGCHLD && write(report, &byte, 1) < 0)
 			die("report");
@@ -370,7 +375,8 @@ static void want_exit(uint32_t ch, int code)
 	if (seen[ch].refused)
 		FAIL("channel %u was refused: %s", ch, seen[ch].err.what);
 	if (seen[ch].code != code)
-		FAIL("channel %u ended with %d in place of %d: %s%s", ch, seen[ch].code, code, text_of(ch, 1), text_of(ch, 2));
+		FAIL("channel %u ended with %d in place of %d: %s%s", ch, seen[ch].code, code, text_of(ch, 1),
+		     text_of(ch, 2));
 }
 
 static void want_refused(uint32_t ch, int code, int error, const char *words)
@@ -378,7 +384,8 @@ static void want_refused(uint32_t ch, int code, int error, const char *words)
 	UNTIL(seen[ch].exited || seen[ch].refused);
 	WANT(seen[ch].refused);
 	if (seen[ch].code != code || seen[ch].err.code != error || !strstr(seen[ch].err.what, words))
-		FAIL("channel %u: refused with %d, %d, \"%s\"", ch, seen[ch].code, seen[ch].err.code, seen[ch].err.what);
+		FAIL("channel %u: refused with %d, %d, \"%s\"", ch, seen[ch].code, seen[ch].err.code,
+		     seen[ch].err.what);
 }
 
 /* One that does its work on a new channel says that the agent is well. */
@@ -540,7 +547,8 @@ static void case_pty(void)
 
 static void case_split_pty(void)
 {
-	static const char *const argv[] = { "sh", "-c", "read x; echo out $x; echo err >&2; read y </dev/tty; echo $y", NULL };
+	static const char script[] = "read x; echo out $x; echo err >&2; read y </dev/tty; echo $y";
+	static const char *const argv[] = { "sh", "-c", script, NULL };
 	exec_as(1, &(struct bv_exec){ .flags = BV_EXEC_PTY | BV_EXEC_PTY_STDERR }, argv);
 	type_text(1, BV_STREAM_IN, "one\n");
 	UNTIL(strstr(text_of(1, BV_STREAM_PTY), "err\r\n"));
@@ -957,7 +965,7 @@ int main(int argc, char **argv)
 			start_on_socket(cases[i].init);
 		cases[i].fn();
 		stop_guest();
-		/* A leak checker would want a thread, which a process without its first process in the namespace has not. */
+		/* A leak checker would want a thread, and there is none without a first process in the namespace. */
 		_exit(0);
 	}
 	return argc == 2 && bv_streq(argv[1], "--list") ? 0 : 2;

@@ -55,8 +55,9 @@ enum bv_frame_type {
 
 	/* ---- a channel, both ways ---- */
 	/*
-	 * bytes; flags: enum bv_stream. What is typed at the pty is BV_STREAM_IN when stdin is the pty, else BV_STREAM_PTY;
-	 * what comes out of it is BV_STREAM_OUT when stdout is the pty, else BV_STREAM_PTY: the other has data of its own.
+	 * bytes; flags: enum bv_stream. What is typed at the pty is BV_STREAM_IN when stdin is the pty, else
+	 * BV_STREAM_PTY; what comes out of it is BV_STREAM_OUT when stdout is the pty, else BV_STREAM_PTY: the other
+	 * one has data of its own.
 	 */
 	BV_FRAME_DATA = 64,
 	BV_FRAME_EOF = 65,      /* empty; flags: the stream that has ended */
@@ -127,7 +128,7 @@ int bv_cursor_end(const struct bv_cursor *c);
 /* ---- BV_FRAME_EXEC ---- */
 
 enum {
-	BV_EXEC_PTY = 1,        /* a pty of the guest is the command's terminal; the three below say which streams it is */
+	BV_EXEC_PTY = 1,        /* a pty of the guest is the terminal; the three below say which streams it is */
 	BV_EXEC_KEEP_CAPS = 2,  /* lxc.cap.drop is not applied to the command */
 	BV_EXEC_PTY_STDERR = 4, /* with PTY: stderr is the pty as well, else a stream of its own */
 	BV_EXEC_PTY_STDOUT = 8, /* with PTY: stdout is the pty, else a stream of its own */

@@ -11,9 +11,9 @@
 
 /*
  * The agent: the process that lives in the guest beside process 1 and speaks PROTOCOL.md with the supervisor. The
- * guest's init opens the port, tells by it how far it came, forks the agent after the switch to the instance's root, and
- * executes the instance's init. The agent needs nothing of the rootfs, and so works before that init does, and when it
- * does not.
+ * guest's init opens the port, tells by it how far it came, forks the agent after the switch to the instance's root,
+ * and executes the instance's init. The agent needs nothing of the rootfs, and so works before that init does, and when
+ * it does not.
  */
 
 /* The name of the port, as QEMU's virtserialport has it. */
