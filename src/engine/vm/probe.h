@@ -5,8 +5,9 @@
 #include <stdint.h>
 
 /*
- * What this host offers to a VM, measured rather than read. A /dev/kvm can exist and be far too slow: where the vendor's
- * module is replaced by kvm_pvm, every instruction of a guest kernel is emulated, at about 1000 ns instead of 0.3.
+ * What this host offers to a VM, measured rather than read. A /dev/kvm can exist and be far too slow: where the
+ * vendor's module is replaced by kvm_pvm, every instruction of a guest kernel is emulated, at about 1000 ns
+ * instead of 0.3.
  */
 struct bv_vm_host {
 	bool kvm;                  /* there, works, and is fast */

@@ -24,7 +24,7 @@ struct bv_qemu_files {
 /* A struct with every fd at -1. */
 void bv_qemu_files_init(struct bv_qemu_files *files);
 
-/* The program: "qemu-system-x86_64", looked for in PATH's usual places. -ENOENT: the hint names the package. malloc'ed. */
+/* The program: "qemu-system-x86_64", in PATH's usual places. -ENOENT: the hint names the package. malloc'ed. */
 int bv_qemu_find(const char *arch, char **ret, struct bv_error *err);
 
 /*
