@@ -365,6 +365,17 @@ TEST(file_server_dies_early)
 	struct bv_error err = get_report();
 	CHECK_STR(err.what, "the file server ended");
 	CHECK_INT(finish(), BV_SUPERVISOR_FAILED);
+
+	/* It ended because QEMU did, which is seen a moment later. */
+	start(-1);
+	greet();
+	CHECK_INT(write(vm.server, "\1", 1), 1);
+	CHECK_INT(write(vm_stderr, "no memory\n", 10), 10);
+	usleep(20000);
+	qemu_exits(1);
+	err = get_report();
+	CHECK_STR(err.what, "QEMU ended before the instance's init ran: no memory");
+	CHECK_INT(finish(), BV_SUPERVISOR_FAILED);
 }
 
 TEST(garbage_of_the_guest_early)
@@ -595,6 +606,7 @@ TEST(agent_that_is_gone)
 	struct bv_frame f = hear(&client);
 	CHECK_INT(f.type, BV_FRAME_ERROR);
 	CHECK_STR(error_of(&f).what, "the guest's agent ended");
+	CHECK_INT(error_of(&f).code, ECONNRESET);
 	CHECK(is_closed(&client));
 	sv_stream_close(&client);
 	client = client_connect();

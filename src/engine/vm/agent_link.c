@@ -259,8 +259,10 @@ static int take_machine_frame(struct supervisor *s, const struct bv_frame *f)
 static void lose_agent(struct supervisor *s, int r)
 {
 	struct bv_error err = { 0 };
-	if (r == -EPIPE || r == -ECONNRESET)
-		bv_fail(&err, EPIPE, "QEMU closed the connection to the guest's agent");
+	bool hung_up = r == -EPIPE || r == -ECONNRESET;
+	if (hung_up)
+		/* Not EPIPE: to a client that is the reader of its output. */
+		bv_fail(&err, ECONNRESET, "QEMU closed the connection to the guest's agent");
 	else if (r == -EPROTO)
 		bv_fail(&err, EPROTO, "the guest's agent sent what the protocol does not have");
 	else
@@ -269,7 +271,7 @@ static void lose_agent(struct supervisor *s, int r)
 	sv_stream_close(&s->agent);
 	sv_clients_fail(s, &err);
 	/* QEMU that ends closes everything: its end says more. */
-	if (err.code == EPIPE)
+	if (hung_up)
 		sv_set_timer(s, SV_TIMER_BROKEN, 2000);
 	else if (!s->ready)
 		sv_fail(s, &err);
@@ -329,7 +331,7 @@ void sv_agent_port(struct supervisor *s, bool open)
 		return;
 	bv_info("vm", "the guest closed its agent's port");
 	struct bv_error err = { 0 };
-	bv_fail(&err, EPIPE, "the guest's agent ended");
+	bv_fail(&err, ECONNRESET, "the guest's agent ended");
 	sv_clients_fail(s, &err);
 	/* It lives as long as the guest's userland does: what has no userland may be halted. */
 	if (s->ready)

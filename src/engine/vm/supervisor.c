@@ -105,10 +105,19 @@ static void explain_status(const struct supervisor *s, int status, const char *w
 			     "lxc.cgroup2.memory.max or lower vm.memory");
 }
 
+/*
+ * Of QEMU and a file server each ends when the other does, and either may be seen to end first. Who was killed is the
+ * cause, and of two that only ended the one that had something to say.
+ */
+static bool blames_server(const struct supervisor *s, int status)
+{
+	return s->broken.code && (s->server_killed || (!WIFSIGNALED(status) && !s->logs[0].last[0]));
+}
+
 static void fail_boot(struct supervisor *s, int status)
 {
 	struct bv_error err = { 0 };
-	if (s->broken.code && s->shutdown == SV_RUNS)
+	if (s->shutdown == SV_RUNS && blames_server(s, status))
 		err = s->broken;
 	else if (s->shutdown == SV_PANIC || s->shutdown == SV_RESET)
 		/* ENOEXEC: the monitor adds the last line of the console, which knows why. */
@@ -141,7 +150,7 @@ static void conclude(struct supervisor *s, int status)
 		s->result = 0;
 	else if (s->shutdown == SV_HOST_ERROR)
 		bv_fail(&err, ECHILD, "QEMU stopped the guest (%s): %s", s->shutdown_reason, s->logs[0].last);
-	else if (s->broken.code)
+	else if (blames_server(s, status))
 		err = s->broken;
 	else if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		s->result = 0;
@@ -221,6 +230,7 @@ static void server_ended(struct supervisor *s, size_t i, int status)
 	/* It ends when QEMU does; with a failure it has a reason of its own. */
 	if (s->qemu == 0 || s->shutdown != SV_RUNS)
 		return;
+	s->server_killed |= WIFSIGNALED(status);
 	if (!s->broken.code)
 		bv_fail(&s->broken, ECHILD, "the file server %s%s%s",
 			WIFSIGNALED(status) ? "was killed" : "ended", *l->last ? ": " : "", l->last);

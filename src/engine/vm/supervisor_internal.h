@@ -124,6 +124,7 @@ struct supervisor {
 	bool over;
 	int result;               /* exit code, or SV_REBOOT */
 	struct bv_error broken;   /* a file server ended; code 0: none has */
+	bool server_killed;
 };
 
 enum { SV_REBOOT = -1 };
