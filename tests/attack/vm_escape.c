@@ -45,8 +45,8 @@ static void reading(const char *secret)
 {
 	static const char *const hidden[] = { "/root", "/home", "/var/lib", "/run", "/sys", "/etc/passwd",
 					      "/etc/shadow", "/proc/1/root/etc/passwd", "/proc/sys", "/proc/kcore",
-					      "/dev/mem", "/dev/vda", "/dev/net/tun", "/dev/pts", "/dev/ptmx", "/dev/shm",
-					      "/dev/tty", "/top", "/mnt", "/proc/1/environ" };
+					      "/dev/mem", "/dev/vda", "/dev/net/tun", "/dev/pts", "/dev/ptmx",
+					      "/dev/shm", "/dev/tty", "/top", "/mnt", "/proc/1/environ" };
 	for (size_t i = 0; i < sizeof(hidden) / sizeof(*hidden); i++)
 		tried(hidden[i], open(hidden[i], O_RDONLY) >= 0);
 	char up[4096] = "";

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# From inside a VM's walls. First a QEMU that the guest has taken over: a program in its place, that tries what would be
-# a way out before QEMU's own seccomp filter is there. Then the guest's root against the file server: with virtiofs, with
-# virtiofs and id maps, and with 9p.
+# From inside a VM's walls. First a QEMU that the guest has taken over: a program in its place, that tries what would
+# be a way out before QEMU's own seccomp filter is there. Then the guest's root against the file server: with virtiofs,
+# with virtiofs and id maps, and with 9p.
 # timeout: 400
 # shellcheck disable=SC2154,SC2317  # names of vm-guest.inc; functions that check calls
 . "${BV_SRC:-.}/tests/lib.sh"
@@ -45,8 +45,8 @@ attacked() {
 	[ "$1" = virtiofs ] || many=200
 	guest_initrd "$TMPDIR/guest.cpio" "$1" "secret=$TMPDIR/secret" "devices=$2" many=$many hold=no
 	shift 2
-	timeout -k 1 120 "$driver" vm dir="$TMPDIR/shared" kernel="$kernel" initrd="$TMPDIR/guest.cpio" server="$server" \
-		$rust "$@" >"$TMPDIR/guest.out" 2>&1 </dev/null
+	timeout -k 1 120 "$driver" vm dir="$TMPDIR/shared" kernel="$kernel" initrd="$TMPDIR/guest.cpio" \
+		server="$server" $rust "$@" >"$TMPDIR/guest.out" 2>&1 </dev/null
 	tr -d '\r' <"$TMPDIR/guest.out" >"$TMPDIR/found"
 	cat "$TMPDIR/found"
 	grep -q '^t end' "$TMPDIR/found" && ! grep '^BAD' "$TMPDIR/found"

@@ -54,12 +54,16 @@ check "there is nothing in it but what a program needs" \
 check "a dynamic program of the host runs in it" jailed -- /usr/bin/env true
 uid=$(sh_in 'id -u')
 check "its user is of the range that nobody else has" test "$uid" -ge 1879048192 -a "$uid" -le 1879113727
-check "uid and gid are as they were told" is "$(sh_in uid=1234 gid=5678 'id -u; id -g; id -G' | tr '\n' ' ')" "1234 5678 5678 "
-check "the kernel and the initrd are readable" is "$(sh_in kernel="$TMPDIR/kernel" initrd="$TMPDIR/initrd" 'cat /kernel /initrd')" \
+check "uid and gid are as they were told" is "$(sh_in uid=1234 gid=5678 'id -u; id -g; id -G' | tr '\n' ' ')" \
+	"1234 5678 5678 "
+images="kernel=$TMPDIR/kernel initrd=$TMPDIR/initrd"
+check "the kernel and the initrd are readable" is "$(sh_in "$images" 'cat /kernel /initrd')" \
 	"a kernel
 an initrd"
-check "all is read-only" is "$(sh_in kernel="$TMPDIR/kernel" 'for f in /x /dev/x /etc/x /usr/x /kernel; do (: >$f) 2>/dev/null && echo $f; done')" ""
-check "devices work" is "$(sh_in 'echo x >/dev/null && head -c 8 /dev/zero | wc -c && head -c 8 /dev/urandom | wc -c' | tr '\n' ' ')" "8 8 "
+write_all='for f in /x /dev/x /etc/x /usr/x /kernel; do (: >$f) 2>/dev/null && echo $f; done'
+check "all is read-only" is "$(sh_in "$images" "$write_all")" ""
+check "devices work" is "$(sh_in 'echo x >/dev/null && head -c 8 /dev/zero | wc -c; head -c 9 /dev/urandom | wc -c')" "8
+9"
 if [ -c /dev/kvm ]; then
 	check "/dev/kvm is its own user's" is "$(sh_in kvm 'stat -c %u:%a /dev/kvm')" "$uid:600"
 else
@@ -80,8 +84,8 @@ cp "$busybox" "$TMPDIR/prefix/bin/busybox"
 echo data >"$TMPDIR/prefix/share/data"
 ln -s "$TMPDIR/prefix/bin/busybox" "$TMPDIR/data/busybox"
 elsewhere() { timeout 20 "$driver" enter program="$1" -- "$1" sh -c "$2" 2>"$TMPDIR/err"; }
-check "a program outside of /usr" is "$(elsewhere "$TMPDIR/prefix/bin/busybox" "ls $TMPDIR $TMPDIR/prefix" | tr '\n' ' ')" \
-	"$TMPDIR: prefix  $TMPDIR/prefix: bin share "
+there=$(elsewhere "$TMPDIR/prefix/bin/busybox" "ls $TMPDIR $TMPDIR/prefix" | tr '\n' ' ')
+check "a program outside of /usr" is "$there" "$TMPDIR: prefix  $TMPDIR/prefix: bin share "
 check "with its data" is "$(elsewhere "$TMPDIR/prefix/bin/busybox" "cat $TMPDIR/prefix/share/data")" data
 check "through a link" is "$(elsewhere "$TMPDIR/data/busybox" "echo works")" works
 check "one that is not there" said "cannot find /no/such" elsewhere /no/such/qemu true
@@ -94,28 +98,34 @@ in the data"
 # shellcheck disable=SC2086
 check "and writable" sh_in $nine_p 'echo new >/share/root/new && echo new >/share/mounts/0/new'
 # shellcheck disable=SC2086
-check "for root alone is it" is "$(sh_in $nine_p 'chown 1000:1000 /share/root/new && stat -c %u /share/root/new; grep CapEff /proc/self/status')" \
-	"1000
+rights=$(sh_in $nine_p 'chown 1000:1000 /share/root/new && stat -c %u /share/root/new; grep CapEff /proc/self/status')
+check "with the rights of a file server" is "$rights" "1000
 CapEff:	00000000080000db"
 # shellcheck disable=SC2086
 check "read-only where it is" said "Read-only" sh_in $nine_p readonly 'echo new >/share/root/new2'
 # shellcheck disable=SC2086
-check "no other process is seen" is "$(sh_in $nine_p 'ls -d /proc/1 2>&1; ls /proc | grep -v "[0-9]"' | tr '\n' ' ')" "ls: /proc/1: No such file or directory self thread-self "
+seen=$(sh_in $nine_p 'ls -d /proc/1 2>&1; ls /proc | grep -v "[0-9]"')
+check "no other process is seen" is "$seen" "ls: /proc/1: No such file or directory
+self
+thread-self"
 
 # ---- file servers ----
 serve() { timeout -k 1 20 "$driver" serve dir="$TMPDIR/rootfs" "$@" 2>"$TMPDIR/err" </dev/null; }
 printf '#!/bin/sh\necho first >&2\necho "the last words" >&2\nexit 3\n' >"$TMPDIR/dies"
 printf '#!/bin/sh\nexit 0\n' >"$TMPDIR/silent"
 printf '#!/bin/sh\nkill -SEGV $$\n' >"$TMPDIR/killed"
-printf '#!/bin/sh\ngrep -E "^(Cap|NoNew|Uid)" /proc/self/status >&2; ulimit -c >&2; env >&2; ls /proc/self/fd | wc -l >&2; exit 1\n' >"$TMPDIR/tells"
+printf '#!/bin/sh\nwhile read -r k v; do case $k in CapPrm:|NoNewPrivs:) seen="$seen $v"; esac; done </proc/self/status
+echo "$seen $(ulimit -c) $(env | cut -d= -f1 | sort | tr "\\n" " ")" >&2; exit 1\n' >"$TMPDIR/tells"
 chmod 755 "$TMPDIR/dies" "$TMPDIR/silent" "$TMPDIR/killed" "$TMPDIR/tells"
 check "a server that dies is quoted" said "dies ended at its start: the last words" serve server="$TMPDIR/dies"
 check "one that says nothing" said "silent ended at its start, and said nothing" serve server="$TMPDIR/silent"
 check "one that is killed" said "was killed by signal 11" serve server="$TMPDIR/killed"
 check "one that is not there" said "cannot execute /no/server" serve server=/no/server
+check "it gets little" said ": 00000000882401db 1 0 (PATH|PWD)( PWD)?$" serve server="$TMPDIR/tells"
 if [ -x "$server" ]; then
 	check "the server answers" is "$(serve server="$server" $rust)" serving
-	check "options it does not know are its last words" said "virtiofsd ended at its start: " serve server="$server" $rust cache=nonsense
+	check "options it does not know are its last words" said "virtiofsd ended at its start: " \
+		serve server="$server" $rust cache=nonsense
 	printf 'lxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 200000 65536\n' >"$TMPDIR/mapped"
 	check "with id maps" is "$(serve server="$server" $rust config="$TMPDIR/mapped")" serving
 	printf 'lxc.idmap = u 0 100000 65536\nlxc.idmap = u 10 100000 65536\n' >"$TMPDIR/mapped"
@@ -127,8 +137,8 @@ fi
 # ---- a VM, from outside ----
 vm() { # [OPTION]...: in the background; its supervisor in $supervisor
 	rm -f "$TMPDIR/pid"
-	timeout -k 1 60 "$driver" vm dir="$TMPDIR/rootfs" kernel="$kernel" initrd="$TMPDIR/guest.cpio" pid="$TMPDIR/pid" \
-		server="$server" $rust "$@" >"$TMPDIR/console" 2>&1 </dev/null &
+	timeout -k 1 60 "$driver" vm dir="$TMPDIR/rootfs" kernel="$kernel" initrd="$TMPDIR/guest.cpio" \
+		pid="$TMPDIR/pid" server="$server" $rust "$@" >"$TMPDIR/console" 2>&1 </dev/null &
 	vm=$!
 	eventually 30 grep -q '^holding' "$TMPDIR/console" || { cat "$TMPDIR/console"; return 1; }
 	supervisor=$(cat "$TMPDIR/pid")
@@ -149,11 +159,11 @@ if ! command -v qemu-system-x86_64 >/dev/null || [ ! -x "$server" ] || ! guest_k
 	skip "a VM" "no QEMU for x86-64, no virtiofsd or no kernel with virtiofs"
 	done_testing
 fi
-jail_files="^$TMPDIR/console$"
+export jail_files="^$TMPDIR/console$"
 guest_initrd "$TMPDIR/guest.cpio" virtiofs hold=yes
 check "a VM starts" vm
 check "its processes are jailed" check_jail "$qemu" $servers
-check "a checker that finds nothing wrong with the test itself is none" fails check_jail $$ $$
+check "the checker finds fault with the test itself" fails check_jail $$ $$
 check "the VM's processes end with the supervisor" gone
 printf 'lxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 200000 65536\n' >"$TMPDIR/mapped"
 chown -R 100000:200000 "$TMPDIR/rootfs"

@@ -13,7 +13,7 @@
  *   server=FILE rust cache=MODE config=FILE   struct bv_share_how
  *   pid=FILE                       gets the supervisor's pid
  *   append=TEXT                    to the kernel's command line
- *   leak                           an fd of the host's root is open when the jail is entered; and outside of it there are
+ *   leak                           an fd of the host's root is open when the jail is entered; and outside there are
  *                                  an abstract socket "bv-vm-jail" that listens, a System V segment 0x6276 and, in
  *                                  the session's keyring, a key "bv-vm-key"
  * It exits as the command does; 100 when something of ours failed, which is told on stderr.
@@ -210,8 +210,8 @@ static pid_t run_qemu(struct options *o, int connection)
 	autoclean(bv_strv_clear) struct bv_strv argv = { 0 };
 	autofree char *append = bv_asprintf("console=ttyS0 quiet panic=-1 %s", o->append ? o->append : "");
 	const char *const words[] = { o->jail.program, "-M", "q35,accel=tcg", "-cpu", "qemu64", "-smp", "2", "-m",
-		"256", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio", "-kernel",
-		"/kernel", "-initrd", "/initrd", "-append", append, "-object",
+		"256", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio",
+		"-kernel", "/kernel", "-initrd", "/initrd", "-append", append, "-object",
 		"memory-backend-memfd,id=mem,size=256M,share=on", "-numa", "node,memdev=mem", "-sandbox",
 		"on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny" };
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)

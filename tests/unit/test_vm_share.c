@@ -18,7 +18,9 @@ static void check_line(const struct bv_share_how *how, const char *want)
 
 TEST(command_of_the_c_server)
 {
-	struct bv_share_how how = { .program = "/usr/lib/qemu/virtiofsd", .directory = "/stage/root", .cache = "always" };
+	struct bv_share_how how = {
+		.program = "/usr/lib/qemu/virtiofsd", .directory = "/stage/root", .cache = "always"
+	};
 	check_line(&how, "/usr/lib/qemu/virtiofsd --fd=7 --rlimit-nofile=0 -o source=/stage/root -o cache=always"
 			 " -o log_level=err -o sandbox=namespace -o announce_submounts -o xattr -o posix_acl");
 	how.cache = "none";

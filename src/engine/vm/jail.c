@@ -15,8 +15,9 @@
 #include "util/str.h"
 
 /*
- * The staging: where the container engine puts a rootfs together, a directory that the installation made, that everybody
- * may pass, and that nobody else looks at. What is mounted there is in the supervisor's mount namespace alone.
+ * The staging: where the container engine puts a rootfs together, a directory that the installation made, that
+ * everybody may pass, and that nobody else looks at. What is mounted there is in the supervisor's mount namespace
+ * alone.
  *
  *   root, mounts/N   what the file servers serve (bv_jail_put_mount)
  *   qemu             QEMU's root (jail_root.c)

@@ -115,13 +115,13 @@ int bv_jail_enter_qemu(const struct bv_jail_qemu *jail, const int *keep, size_t 
 {
 	enum { JOIN_SESSION_KEYRING = 1 };
 	bool serves = jail->root_9p || jail->mounts_9p;
-	/* What needs the host's /proc comes first. */
+	/* What needs /proc comes first. */
 	int r = bv_process_reset_signals(err);
 	if (r == 0)
 		r = keep_fds(keep, n_keep, err);
 	if (r < 0)
 		return r;
-	/* Not the keys of whoever started it. Kernels without keyrings, and filters that deny it, have none to reach. */
+	/* Not the keys of whoever started it. A kernel without keyrings, or a filter, may refuse. */
 	(void)syscall(SYS_keyctl, JOIN_SESSION_KEYRING, NULL);
 	if (unshare(CLONE_NEWNET | CLONE_NEWNS) < 0)
 		return bv_fail_errno(err, "cannot make namespaces for QEMU");

@@ -31,8 +31,8 @@
 #define SOCKET_NAME "socket"
 #define CAP(c) (UINT64_C(1) << (c))
 /*
- * To act on files for the users of the guest. Not CAP_DAC_READ_SEARCH: with open_by_handle_at(2) it is every file of the
- * file system that the directory lies on.
+ * To act on files for the users of the guest. Not CAP_DAC_READ_SEARCH: with open_by_handle_at(2) it is every file of
+ * the file system that the directory lies on.
  */
 #define CAPS_FILES                                                                                                   \
 	(CAP(CAP_CHOWN) | CAP(CAP_DAC_OVERRIDE) | CAP(CAP_FOWNER) | CAP(CAP_FSETID) | CAP(CAP_SETGID) |              \
@@ -168,8 +168,8 @@ static int child_ids(const struct bv_share_how *how, struct ends *e, struct bv_e
 }
 
 /*
- * The server has every file open that the guest's kernel knows of, so as many as can be had. What the guest writes makes
- * no core file of the server on the host.
+ * The server has every file open that the guest's kernel knows of, so as many as can be had. What the guest writes
+ * makes no core file of the server on the host.
  */
 static int child_limits(struct bv_error *err)
 {
