@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <time.h>
 
+#include "engine/vm/jail.h"
 #include "engine/vm/supervisor_internal.h"
 #include "util/cleanup.h"
 #include "util/file.h"
@@ -160,6 +161,8 @@ static void take_ready(struct supervisor *s)
 	sv_report(s, &(struct bv_error){ 0 });
 	sv_agent_console(s);
 	sv_machine_ready(s);
+	if (s->jailed)
+		bv_jail_forget_boot_files();
 	/* Somebody was faster than the boot. */
 	if (s->halt_wanted)
 		sv_agent_init(s, BV_INIT_HALT, s->config->signal_halt);

@@ -254,6 +254,7 @@ static int settle(void *ctx, struct bv_error *err)
 	s->balloon = spec->balloon;
 	s->kvm = spec->accel == BV_VM_KVM;
 	s->execute = sp->run->execute;
+	s->jailed = true;
 	s->console = take_fd(&sp->vm->files.console);
 	if (spec->has_balloon)
 		watch_high(s, sp->run->cgroup);

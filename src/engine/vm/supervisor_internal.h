@@ -85,6 +85,7 @@ struct supervisor {
 	char arch[16];
 	uint64_t memory, balloon; /* of the spec; balloon 0: none is wanted at the start */
 	bool kvm, execute;
+	bool jailed;              /* there is a staging: false in tests */
 	int sync;                 /* to the monitor; -1 after the report */
 	int signals;              /* signalfd */
 	int console;              /* slave of the console's pty, our controlling terminal; -1 */
