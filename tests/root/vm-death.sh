@@ -72,14 +72,14 @@ check "a guest that halts without power-off is STOPPED" eventually 15 in_state S
 
 # ---- starts that fail: one sentence, and nothing is left ----
 fails_with() {
-	text=$1 pattern=$2
+	what=$1 pattern=$2
 	shift 2
 	lxc-start -P "$L" -n $N "$@" 2>"$TMPDIR/err"
-	check "$text fails" test $? -ne 0
-	check "$text: the first line says why" like "$(head -n 1 "$TMPDIR/err")" "$pattern"
-	check "$text: STOPPED" in_state STOPPED
-	check "$text: nothing is left" no_processes
-	check "$text: no link is left" no_links
+	check "$what fails" test $? -ne 0
+	check "$what: the first line says why" like "$(head -n 1 "$TMPDIR/err")" "$pattern"
+	check "$what: STOPPED" in_state STOPPED
+	check "$what: nothing is left" no_processes
+	check "$what: no link is left" no_links
 }
 head -c 100000 /dev/urandom >"$TMPDIR/noise"
 fails_with "a kernel that is none" 'noise' -s "vm.kernel = $TMPDIR/noise"

@@ -157,8 +157,9 @@ check "it stops" lxc-stop -P "$L" -n $N -k
 # ---- execute ----
 lxc-execute -P "$L" -n $N --vm -- sh -c 'exit 9' >"$TMPDIR/out" 2>&1
 check "lxc-execute: the command's code" is $? 9
-lxc-execute -P "$L" -n $N --vm -- /nowhere >"$TMPDIR/out" 2>&1
-check "lxc-execute: not found is 127" is $? 127
+check_not "lxc-execute: what is not there" lxc-execute -P "$L" -n $N --vm -- /nowhere
+check "is named in the first line" like "$(lxc-execute -P "$L" -n $N --vm -- /nowhere 2>&1 | grep -m 1 lxc-execute)" \
+	'cannot execute /nowhere: No such file'
 
 # ---- ephemeral ----
 mkdir -p "$TMPDIR/eph"
