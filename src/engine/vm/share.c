@@ -314,8 +314,8 @@ static int receive(int fd, void *buf, size_t size)
  */
 static int wait_for_answer(struct bv_share *s, const struct bv_share_how *how, struct bv_error *err)
 {
-	enum { GET_FEATURES = 1, VERSION = 1, REPLY = 4 };
-	struct message m = { .request = GET_FEATURES, .flags = VERSION };
+	enum { GET_FEATURES = 1, HEADER_VERSION = 1, REPLY = 4 };
+	struct message m = { .request = GET_FEATURES, .flags = HEADER_VERSION };
 	const size_t header = offsetof(struct message, features);
 	if (send(s->connection, &m, header, MSG_NOSIGNAL) != (ssize_t)header)
 		return fail_start(s, how, "ended at its start", err);
