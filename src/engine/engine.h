@@ -59,7 +59,7 @@ struct bv_run {
 	unsigned int n_ttys;
 	struct bv_net net;           /* links that were made */
 	char label[256];             /* LSM label of init, "" none: attach wants it */
-	char description[48];        /* for people: "container", "vm (qemu, tcg)"; its first word is the engine's name */
+	char description[48];        /* "container", "vm (qemu, tcg)"; its first word is the engine's name */
 	void *engine_data;           /* private, freed by `release` */
 };
 
@@ -151,8 +151,8 @@ const struct bv_engine *bv_engine_of(enum bv_engine_kind kind);
 const struct bv_engine *bv_engine_described(const char *description);
 
 /*
- * clone3(2) with `flags` into the instance's v2 cgroup (clone(2) where the kernel before 5.3, or a filter, does not know
- * it): fills run->pidfd in the parent. *born_inside: the child is in that cgroup. The pid, 0 in the child, or -errno.
+ * clone3(2) with `flags` into the instance's v2 cgroup (clone(2) where the kernel, before 5.3, or a filter does not
+ * know it): fills run->pidfd in the parent. *born_inside: the child is in that cgroup. The pid, 0 in the child, or -errno.
  */
 pid_t bv_engine_clone(struct bv_run *run, uint64_t flags, bool *born_inside);
 

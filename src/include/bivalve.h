@@ -133,7 +133,7 @@ int bv_instance_start(struct bv_instance *inst, const struct bv_start_options *o
 		      struct bv_error *err);
 
 /*
- * What a start with these options would execute on the host, one argument a line, malloc'ed: QEMU's command line, for an
+ * What a start with these options would execute on the host, one option a line, malloc'ed: QEMU's command line, for an
  * instance that is to run as a VM. Nothing is started. -ENOTSUP: as a container there is no such thing.
  */
 int bv_instance_command_line(struct bv_instance *inst, const struct bv_start_options *options, char **ret,

@@ -573,10 +573,14 @@ static int watch_runs(struct bv_monitor *m, struct bv_error *err)
 			return status;
 		}
 		bv_info("monitor", "%s reboots", m->name);
-		int r = finish(m, "reboot", true, err);
+		struct bv_error failure = { 0 };
+		int r = finish(m, "reboot", true, &failure);
 		if (r == 0)
-			r = start_again(m, err);
+			r = start_again(m, &failure);
 		if (r < 0) {
+			bv_log(BV_LOG_ERROR, "monitor", "%s does not start again: %s", m->name, failure.what);
+			if (err && !err->code)
+				*err = failure;
 			finish(m, "stop", false, NULL);
 			return status;
 		}

@@ -14,16 +14,18 @@
  *
  *   file server  an empty network namespace; sees the directory it serves and nothing else; only the capabilities that
  *                files need; with lxc.idmap in a user namespace that has the instance's maps
- *   QEMU         an empty network namespace; a root of its own: the host's /usr and libraries read-only, the kernel, the
- *                initramfs, a /dev of five nodes; a user of its own unless it serves the rootfs itself (9p); no
+ *   QEMU         an empty network namespace; a root of its own: the host's /usr and libraries read-only, the kernel,
+ *                the initramfs, a /dev of five nodes; a user of its own unless it serves the rootfs itself (9p); no
  *                capability; no_new_privs; its own seccomp sandbox
  *
- * Everything here runs in the supervisor before it becomes one, or in a child of it between fork and exec; nothing of it
- * is seen outside of the supervisor's mount namespace.
+ * Everything here runs in the supervisor before it becomes one, or in a child of it between fork and exec; nothing of
+ * it is seen outside of the supervisor's mount namespace.
  */
 
-/* The user that QEMU of this instance runs as: a number out of 1879048192..1879113727, by a hash of lxcpath and name. No
- * account, no subordinate range and no dynamic user of systemd lies there. */
+/*
+ * The user that QEMU of this instance runs as: a number out of 1879048192..1879113727, by a hash of lxcpath and name.
+ * No account, no subordinate range and no dynamic user of systemd lies there.
+ */
 uid_t bv_jail_uid(const char *lxcpath, const char *name);
 
 /*
@@ -50,8 +52,8 @@ struct bv_jail_qemu {
 int bv_jail_make_qemu_root(const struct bv_jail_qemu *jail, struct bv_error *err);
 
 /*
- * In the child that is to be QEMU: enter it all, close every fd but those of `keep` (which lose close-on-exec), and drop
- * what it must not have. The caller executes next. SIGKILL at the supervisor's death comes with the pid namespace.
+ * In the child that is to be QEMU: enter it all, close every fd but those of `keep` (which lose close-on-exec), and
+ * drop what it must not have. The caller executes next. SIGKILL at the supervisor's death comes with the pid namespace.
  */
 int bv_jail_enter_qemu(const struct bv_jail_qemu *jail, const int *keep, size_t n_keep, struct bv_error *err);
 

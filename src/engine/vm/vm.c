@@ -24,8 +24,8 @@
 #include "util/num.h"
 
 /*
- * The VM engine, the monitor's side: what a VM is made of is decided in prepare.c; here are the terminals, the links and
- * the supervisor (supervisor.h), which is waited for until the guest's init runs.
+ * The VM engine, the monitor's side: what a VM is made of is decided in prepare.c; here are the terminals, the links
+ * and the supervisor (supervisor.h), which is waited for until the guest's init runs.
  */
 
 /* A guest that has not come to its init by then never will: by translation, on a busy machine, it takes ten seconds. */
@@ -354,10 +354,12 @@ static int addresses(int run_dir, pid_t pid, int own_netns, struct bv_net_addres
 	if (r < 0)
 		return r;
 	*ret = calloc(MAX, sizeof(**ret));
-	char *save = NULL;
-	for (char *line = *ret ? strtok_r(text, "\n", &save) : NULL; line && *n < MAX; line = strtok_r(NULL, "\n", &save))
+	if (!*ret)
+		return -ENOMEM;
+	char *rest = text, *line;
+	while (*n < MAX && (line = strsep(&rest, "\n")))
 		*n += parse_address(line, &(*ret)[*n]);
-	return *ret ? 0 : -ENOMEM;
+	return 0;
 }
 
 /* ---- before a start ---- */

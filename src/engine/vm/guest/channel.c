@@ -16,8 +16,8 @@ enum {
 	/* Credit is given back in lumps: the host may always send three of them meanwhile. */
 	CREDIT_LUMP = BV_FRAME_WINDOW / 4,
 	/*
-	 * After the end of a command its output is what is in its pipes and its pty. A process it left behind may hold
-	 * these open for ever: the end is told once there was nothing for QUIET_MS; with one that goes on writing, after
+	 * After the end of a command its output is what is in its pipes and its pty. What it left behind may hold these
+	 * open for ever: the end is told once there was nothing for QUIET_MS; with one that goes on writing, after
 	 * PATIENCE_MS or LATE_MAX bytes (pipes hold less). Time in which the host took nothing does not count.
 	 */
 	QUIET_MS = 100,

@@ -19,8 +19,10 @@ enum { BV_QMP_LINE_MAX = 8 << 20, BV_QMP_TIMEOUT_MS = 10000, BV_QMP_PENDING_MAX 
 
 struct bv_qmp;
 
-/* `json` is the whole reply as QEMU sent it, {"return": ...} or {"error": {"class": ..., "desc": ...}}; or NULL with the
- * reason in `err` when there will be none. */
+/*
+ * `json` is the whole reply as QEMU sent it, {"return": ...} or {"error": {"class": ..., "desc": ...}}; or NULL with
+ * the reason in `err` when there will be none.
+ */
 typedef void (*bv_qmp_answer_fn)(void *data, const char *json, const struct bv_error *err);
 /* name "SHUTDOWN"; `json` is the whole line; `reason` is the event's data.reason, or "". */
 typedef void (*bv_qmp_event_fn)(void *data, const char *name, const char *reason, const char *json);
