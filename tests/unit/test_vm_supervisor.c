@@ -341,6 +341,16 @@ TEST(qemu_ends_early)
 	CHECK_STR(err.what, "QEMU ended before the instance's init ran: qemu: no such ? machine");
 	CHECK_INT(finish(), BV_SUPERVISOR_FAILED);
 
+	/* Its first error is the reason: neither a warning before it nor advice behind it. */
+	static const char refusal[] = "qemu-system-x86_64: warning: old\nqemu-system-x86_64: -machine x: unsupported\n"
+				      "Use -machine help to list supported machines\n";
+	start(-1);
+	CHECK_INT(write(vm_stderr, refusal, sizeof(refusal) - 1), sizeof(refusal) - 1);
+	qemu_exits(1);
+	err = get_report();
+	CHECK_STR(err.what, "QEMU ended before the instance's init ran: -machine x: unsupported");
+	CHECK_INT(finish(), BV_SUPERVISOR_FAILED);
+
 	start(-1);
 	greet();
 	shut_down("guest-reset");

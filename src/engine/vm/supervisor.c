@@ -162,6 +162,27 @@ static void conclude(struct supervisor *s, int status)
 
 /* ---- what QEMU and the file servers write to stderr ---- */
 
+/* What QEMU says behind "qemu-system-x86_64: ", unless it is no more than a warning; NULL: the line is no error of it. */
+static const char *qemu_error(const char *line)
+{
+	const char *colon = bv_after(line, "qemu-system-") ? strstr(line, ": ") : NULL;
+	const char *text = colon ? colon + 2 : NULL;
+	return text && !bv_after(text, "warning: ") && !bv_after(text, "info: ") ? text : NULL;
+}
+
+/*
+ * The last line is the reason of an end; but of a QEMU that refuses to start it is the first error, what follows is
+ * advice ("Use -machine help to list supported machines").
+ */
+static void remember_line(const struct supervisor *s, struct sv_log *l)
+{
+	if (l->is_reason && !s->ready)
+		return;
+	const char *error = qemu_error(l->line);
+	l->is_reason = error != NULL;
+	snprintf(l->last, sizeof(l->last), "%s", error ? error : l->line);
+}
+
 static void take_log_line(const struct supervisor *s, struct sv_log *l)
 {
 	l->line[l->len] = '\0';
@@ -169,7 +190,7 @@ static void take_log_line(const struct supervisor *s, struct sv_log *l)
 		if ((unsigned char)*p < ' ' || *p == 0x7f)
 			*p = '?';
 	if (l->len > 0) {
-		memcpy(l->last, l->line, sizeof(l->last));
+		remember_line(s, l);
 		/* That the others are gone is nothing to be warned of when the guest has ended. */
 		if (l->lines++ < LOG_LINES_MAX)
 			bv_log(s->shutdown == SV_RUNS ? BV_LOG_WARN : BV_LOG_DEBUG, "vm", "%s: %s", l->name, l->line);

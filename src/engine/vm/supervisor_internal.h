@@ -74,7 +74,8 @@ struct sv_log {
 	const char *name;      /* "qemu", "virtiofsd" */
 	char line[BV_SV_LINE]; /* that is not complete */
 	size_t len;
-	char last[BV_SV_LINE]; /* complete and not empty */
+	char last[BV_SV_LINE]; /* complete and not empty: what an end is explained with */
+	bool is_reason;        /* `last` is an error of QEMU's own */
 	unsigned int lines;
 };
 
