@@ -231,9 +231,9 @@ static void qemu_ended(struct supervisor *s, int status)
 {
 	s->qemu = 0;
 	/* What it said before it ended, QMP's SHUTDOWN above all, may still be unread. */
-	drain_log(s, &s->logs[0]);
 	for (int i = 0; i < 64 && bv_qmp_fd(s->qmp) >= 0 && !s->over; i++)
 		sv_machine_serve(s, true, false);
+	drain_log(s, &s->logs[0]);
 	sv_agent_drain(s);
 	if (s->over)
 		return;
@@ -384,17 +384,20 @@ static void fill(const struct supervisor *s, struct pollfd *p)
 	}
 }
 
-/* QEMU before its end (signals), what it said before what commands want, and those that are here before new ones. */
+/*
+ * QMP before what a file server makes of QEMU's end, and so whether poll saw it or not: SHUTDOWN was sent before that.
+ * QEMU before its end (signals), what it said before what commands want, and those that are here before new ones.
+ */
 static void handle(struct supervisor *s, const struct pollfd *p)
 {
 	enum { READABLE = POLLIN | POLLHUP | POLLERR };
-	for (size_t i = 0; i < BV_SV_LOGS; i++)
-		if (p[AT_LOGS + i].revents)
-			read_log(s, &s->logs[i]);
 	if (p[AT_AGENT].revents)
 		sv_agent_serve(s, p[AT_AGENT].revents & READABLE, p[AT_AGENT].revents & POLLOUT);
 	if (!s->over)
-		sv_machine_serve(s, p[AT_QMP].revents & READABLE, p[AT_QMP].revents & POLLOUT);
+		sv_machine_serve(s, true, p[AT_QMP].revents & POLLOUT);
+	for (size_t i = 0; i < BV_SV_LOGS; i++)
+		if (p[AT_LOGS + i].revents)
+			read_log(s, &s->logs[i]);
 	if (p[AT_HIGH].revents && !s->over)
 		sv_machine_high_changed(s);
 	for (size_t i = 0; i < BV_SV_CLIENTS && !s->over; i++)
