@@ -44,7 +44,7 @@ static int loop_detect(const char *path)
 	return stat(path, &st) == 0 && (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode));
 }
 
-static const char *find_fstype(int image)
+const char *bv_storage_image_fs(int image)
 {
 	char found[8];
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
@@ -111,7 +111,7 @@ static int loop_mount(const struct bv_storage *s, struct bv_error *err)
 	struct stat st;
 	if (image < 0 || fstat(image, &st) < 0)
 		return bv_fail_errno(err, "cannot open the image %s", s->path);
-	const char *fstype = find_fstype(image);
+	const char *fstype = bv_storage_image_fs(image);
 	if (!fstype)
 		return bv_fail(err, EINVAL, "%s holds no file system that is known (ext4, xfs, btrfs, squashfs, erofs)",
 			       s->path);

@@ -95,6 +95,20 @@ static bool is_shifted(const struct bv_config *cfg, int root)
 	return cfg->n_idmaps && fstat(root, &st) == 0 && st.st_uid != 0;
 }
 
+static int open_disk(const struct bv_storage *storage, struct bv_vm *vm, struct bv_vm_rootfs *facts,
+		     struct bv_error *err)
+{
+	facts->is_image = true;
+	vm->files.disk = open(storage->path, O_RDWR | O_CLOEXEC);
+	if (vm->files.disk < 0 && (errno == EROFS || errno == EACCES))
+		vm->files.disk = open(storage->path, O_RDONLY | O_CLOEXEC);
+	if (vm->files.disk < 0)
+		return bv_fail_errno(err, "cannot open %s (lxc.rootfs.path)", storage->path);
+	const char *fs = bv_storage_image_fs(vm->files.disk);
+	snprintf(facts->fs, sizeof(facts->fs), "%s", fs ? fs : "");
+	return 0;
+}
+
 static int open_rootfs(const struct bv_run *run, struct bv_vm *vm, struct bv_vm_rootfs *facts, struct bv_error *err)
 {
 	autoclean(bv_storage_clear) struct bv_storage storage = { 0 };
@@ -108,14 +122,9 @@ static int open_rootfs(const struct bv_run *run, struct bv_vm *vm, struct bv_vm_
 	}
 	if (r < 0)
 		return r;
-	facts->is_image = bv_streq(storage.ops->name, "loop") ||
-			  (stat(storage.path, &st) == 0 && (S_ISBLK(st.st_mode) || S_ISREG(st.st_mode)));
-	if (facts->is_image) {
-		vm->files.disk = open(storage.path, O_RDWR | O_CLOEXEC);
-		if (vm->files.disk < 0 && (errno == EROFS || errno == EACCES))
-			vm->files.disk = open(storage.path, O_RDONLY | O_CLOEXEC);
-		return vm->files.disk < 0 ? bv_fail_errno(err, "cannot open %s (lxc.rootfs.path)", storage.path) : 0;
-	}
+	if (bv_streq(storage.ops->name, "loop") ||
+	    (stat(storage.path, &st) == 0 && (S_ISBLK(st.st_mode) || S_ISREG(st.st_mode))))
+		return open_disk(&storage, vm, facts, err);
 	vm->rootfs = storage.ops->mount(&storage, err);
 	if (vm->rootfs < 0)
 		return vm->rootfs;
@@ -238,7 +247,7 @@ static void describe_share(bool is_9p, const char *cache, const char *tag, char 
 {
 	*type = strdup(is_9p ? "9p" : "virtiofs");
 	*source = strdup(tag);
-	*options = is_9p ? bv_asprintf("trans=virtio,version=9p2000.L,msize=512000,cache=%s",
+	*options = is_9p ? bv_asprintf("trans=virtio,version=9p2000.L,msize=512000,posixacl,cache=%s",
 				       bv_streq(cache, "none") ? "none" : "mmap")
 			 : strdup("");
 }
