@@ -84,7 +84,7 @@ static void run_agent(int port)
 	bv_guest_agent_run(port, cfg);
 }
 
-/* As process 1: "systemd", "sysvinit", "late" (hears of nothing at first), "execute", "busybox". */
+/* As process 1: "systemd", "sysvinit", "late" (hears of nothing at first), "execute", "busybox", "halting" at SIGPWR. */
 static void __attribute__((noreturn)) be_init(const char *kind, int report)
 {
 	sigset_t set;
@@ -103,7 +103,7 @@ static void __attribute__((noreturn)) be_init(const char *kind, int report)
 		bool blocks = bv_streq(kind, "execute");
 		if (bv_streq(kind, "systemd"))
 			blocks = sig == SIGTERM || sig == SIGINT || sig == SIGPWR || sig == SIGUSR1 || sig >= SIGRTMIN;
-		if (bv_streq(kind, "sysvinit") || bv_streq(kind, "late"))
+		if (bv_streq(kind, "sysvinit") || bv_streq(kind, "late") || bv_streq(kind, "halting"))
 			blocks = sig == SIGPWR || sig == SIGINT || sig == SIGUSR1;
 		if (blocks)
 			sigaddset(&set, sig);
@@ -119,6 +119,8 @@ static void __attribute__((noreturn)) be_init(const char *kind, int report)
 			sig = sigwaitinfo(&set, NULL);
 		else if (read(fd, &info, sizeof(info)) > 0)
 			sig = (int)info.ssi_signo;
+		if (sig == SIGPWR && bv_streq(kind, "halting"))
+			kill(-1, SIGTERM);
 		uint8_t byte = (uint8_t)sig;
 		if (sig > 0 && sig != SIGCHLD && write(report, &byte, 1) < 0)
 			die("report");
@@ -842,7 +844,7 @@ static void case_addresses(void)
 	UNTIL(!addresses[0]);
 }
 
-/* systemd-shutdown spares what looks like this, other inits send these. */
+/* Of all but process 1. */
 static void case_survives(void)
 {
 	SH(1, "echo $PPID; tr '\\0' '\\n' </proc/$PPID/cmdline; "
@@ -850,12 +852,26 @@ static void case_survives(void)
 	      "[ \"$here\" = \"$(cat /proc/$$/oom_score_adj)\" ] && echo as low as can be; "
 	      "for s in HUP INT QUIT TERM USR1 USR2 PIPE ALRM PWR; do kill -$s $PPID; done");
 	want_exit(1, 0);
-	if (!strstr(text_of(1, 1), "\n@bivalve-agent\n") || !strstr(text_of(1, 1), "\nas low as can be\n"))
+	if (!strstr(text_of(1, 1), "\nbivalve-agent\n") || !strstr(text_of(1, 1), "\nas low as can be\n"))
 		FAIL("%s", text_of(1, 1));
 	want_health(2);
 	SH(3, "ls -l /proc/$PPID/fd | grep -c '/dev/null'; readlink /proc/$PPID/cwd");
 	want_exit(3, 0);
 	want_text(3, 1, "3\n/\n");
+}
+
+/* What an init does before it halts, and the agent's last words. */
+static void case_leaves(void)
+{
+	char byte;
+	SH(1, "trap '' TERM; echo ready; sleep 1000");
+	EXEC(2, "sleep", "1000");
+	UNTIL(seen[1].out[1].len > 0 && seen[2].started);
+	int64_t before = bv_now_ms();
+	want_init(BV_INIT_HALT, SIGPWR, SIGPWR);
+	want_exit(2, 128 + SIGTERM);
+	struct pollfd p = { .fd = host, .events = POLLIN };
+	WANT(poll(&p, 1, 5000) == 1 && read(host, &byte, 1) == 0 && bv_now_ms() - before < 1000);
 }
 
 static void garbage(const void *p, size_t len)
@@ -949,7 +965,8 @@ static const struct test_case {
 	{ "init-late", "late", "", case_init_late, "an init that still begins is asked once it listens" },
 	{ "machine", "sysvinit", "", case_machine, "console and clock" },
 	{ "addresses", "sysvinit", "", case_addresses, "addresses that come and go" },
-	{ "survives", "sysvinit", "", case_survives, "signals and a shutdown spare the agent" },
+	{ "survives", "sysvinit", "", case_survives, "signals of others spare the agent" },
+	{ "leaves", "halting", "", case_leaves, "process 1 ends it by SIGTERM" },
 };
 
 int main(int argc, char **argv)

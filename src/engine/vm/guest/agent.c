@@ -27,6 +27,8 @@ enum {
 	/* Should memory or fds run out. */
 	TROUBLE_MS = 100,
 	FDS_MAX = 4096,
+	/* For what is still to be sent at the end, and for commands that are ended as well. */
+	LEAVE_MS = 300,
 };
 
 enum { POLL_PORT, POLL_SIGNALS, POLL_NETLINK, POLL_CHANNELS };
@@ -50,7 +52,7 @@ static void close_others(int port)
 			close(fd);
 }
 
-/* As many fds as the kernel lets it have; never the one that dies when memory runs out; spared by systemd's end. */
+/* As many fds as the kernel lets it have; never the one that dies when memory runs out. */
 static void become_agent(void)
 {
 	struct rlimit files;
@@ -60,15 +62,14 @@ static void become_agent(void)
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
 	bv_write_small(AT_FDCWD, "/proc/self/oom_score_adj", "-1000");
-	/* systemd kills what is left at a shutdown, but for processes whose command line begins so. */
-	bv_set_process_title("@bivalve-agent", "BIVALVE_");
+	bv_set_process_title("bivalve-agent", "BIVALVE_");
 	prctl(PR_SET_NAME, "bivalve-agent", 0, 0, 0);
 	setsid();
 	if (chdir("/") < 0)
 		return;
 }
 
-/* The end of children comes by the fd, and so does lxc-execute's init; every other signal that can be kept away is. */
+/* The end of children comes by the fd, and so does process 1; every other signal that can be kept away is. */
 static int open_signals(void)
 {
 	sigset_t all, taken;
@@ -77,23 +78,22 @@ static int open_signals(void)
 	signal(SIGCHLD, SIG_DFL);
 	sigemptyset(&taken);
 	sigaddset(&taken, SIGCHLD);
-	sigaddset(&taken, BV_GUEST_AGENT_END);
+	sigaddset(&taken, SIGTERM);
 	return signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* 1: process 1 wants the port, once all is sent. */
-static int reap(struct agent *a, int signals)
+/* True: process 1 wants the agent to end. */
+static bool reap(struct agent *a, int signals)
 {
-	int leaving = 0;
+	bool leave = false;
 	struct signalfd_siginfo info;
 	while (read(signals, &info, sizeof(info)) > 0)
-		if (info.ssi_signo == BV_GUEST_AGENT_END && info.ssi_pid == 1)
-			leaving = 1;
+		leave = leave || (info.ssi_signo == SIGTERM && info.ssi_pid == 1);
 	pid_t pid;
 	int status;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
 		agent_channel_reaped(a, pid, status);
-	return leaving;
+	return leave;
 }
 
 /* ---- the port ---- */
@@ -204,8 +204,8 @@ void bv_guest_agent_run(int port, const struct bv_config *cfg)
 	agent_stream_init(&a);
 	agent_machine_open(&a);
 
-	int64_t last = bv_now_ms();
-	int wait = age(&a, last, 0), leaving = 0;
+	int64_t last = bv_now_ms(), leave_by = 0;
+	int wait = age(&a, last, 0);
 	for (;;) {
 		size_t n = fill_poll(&a, fds, signals);
 		int64_t now;
@@ -215,8 +215,8 @@ void bv_guest_agent_run(int port, const struct bv_config *cfg)
 		}
 		now = bv_now_ms();
 		serve_channels(&a, fds + POLL_CHANNELS, now);
-		if (fds[POLL_SIGNALS].revents)
-			leaving |= reap(&a, signals);
+		if (fds[POLL_SIGNALS].revents && reap(&a, signals) && leave_by == 0)
+			leave_by = now + LEAVE_MS;
 		if (fds[POLL_NETLINK].revents)
 			agent_machine_addresses_changed(&a, now);
 		serve_port(&a, fds[POLL_PORT].revents);
@@ -224,7 +224,10 @@ void bv_guest_agent_run(int port, const struct bv_config *cfg)
 		last = now;
 		if (a.connected)
 			write_port(&a);
-		if (leaving && !a.first)
+		if (leave_by == 0)
+			continue;
+		if ((!a.first && !a.channels) || now >= leave_by)
 			_exit(EXIT_SUCCESS);
+		wait = sooner(wait, (int)(leave_by - now));
 	}
 }

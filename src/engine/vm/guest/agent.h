@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,11 +34,10 @@ void bv_guest_send(int port, uint16_t type, uint16_t flags, uint32_t channel, co
 /* The payload of BV_FRAME_HELLO, sent by bv_guest_send. The agent itself sends it only to a host that connects anew. */
 void bv_guest_send_hello(int port);
 
-/* From process 1: send what waits, then leave the port to it. */
-#define BV_GUEST_AGENT_END SIGUSR1
-
 /*
  * The agent's life, in a process that init forked for it: it takes `port`, leaves init's session and terminal, closes
- * every other fd, and serves until it is killed. `cfg` says what a command is limited to.
+ * every other fd, and serves until process 1 sends it SIGTERM: lxc-execute's does so to have the port, an instance's
+ * init to everybody before it halts. That the port is closed then tells the host to look whether the machine stands.
+ * What waits is sent first, for less than half a second. `cfg` says what a command is limited to.
  */
 void bv_guest_agent_run(int port, const struct bv_config *cfg) __attribute__((noreturn));

@@ -83,7 +83,7 @@ static int wait_for(pid_t init)
 static void end_agent(pid_t agent)
 {
 	const struct timespec pause = { .tv_nsec = 10 * 1000 * 1000 };
-	kill(agent, BV_GUEST_AGENT_END);
+	kill(agent, SIGTERM);
 	for (int ms = 0; ms < AGENT_GRACE_MS; ms += 10) {
 		if (waitpid(agent, NULL, WNOHANG) != 0)
 			return;

@@ -16,7 +16,6 @@
 #include "engine/vm/guest/guest.h"
 #include "engine/vm/protocol.h"
 #include "sys/kernel.h"
-#include "sys/title.h"
 #include "util/cleanup.h"
 #include "util/file.h"
 #include "util/log.h"
@@ -95,11 +94,7 @@ void guest_power_off(void)
 
 static int step_kernel(void *ctx, struct bv_error *err)
 {
-	int r = guest_mount_kernel(ctx, err);
-	/* systemd leaves what begins with '@' alone to the very end: the agent inherits this name. */
-	if (r == 0)
-		bv_set_process_title("@bivalve-guest", "");
-	return r;
+	return guest_mount_kernel(ctx, err);
 }
 
 static int step_modules(void *ctx, struct bv_error *err)
