@@ -20,7 +20,7 @@ struct bv_boot {
 	char *root_source;    /* tag, or device: "root", "/dev/vda" */
 	char *root_options;   /* for the file system: "trans=virtio,version=9p2000.L,msize=512000"; "" */
 	bool root_readonly;
-	char *console;        /* the kernel's console: "ttyS0", "ttyAMA0" */
+	char *console;        /* the kernel's console: "ttyS0", "ttyAMA0"; NULL: lxc.console.path = none */
 	uint32_t ttys;        /* of lxc.tty.max: /dev/hvc0 and on, which become /dev/tty1 and on */
 	bool execute;         /* run `command` as lxc-execute does, then end */
 	int64_t uid, gid;     /* execute's, -1 unset */

@@ -266,13 +266,15 @@ static int guest_boot(const struct bv_run *run, const struct bv_vm *vm, struct b
 	if (spec->shares)
 		describe_share(spec->root == BV_VM_9P, spec->cache, "mounts", &b->share_type, &b->share_source,
 			       &b->share_options);
-	b->console = strdup(bv_streq(spec->arch, "aarch64") ? "ttyAMA0" : "ttyS0");
+	if (spec->console)
+		b->console = strdup(bv_streq(spec->arch, "aarch64") ? "ttyAMA0" : "ttyS0");
 	b->root_readonly = spec->root_readonly;
 	b->ttys = spec->ttys;
 	b->execute = run->execute;
 	b->uid = run->exec_uid;
 	b->gid = run->exec_gid;
-	bool good = b->root_type && b->root_source && b->root_options && b->console;
+	bool good = b->root_type && b->root_source && b->root_options && (b->console || !spec->console) &&
+		    (!spec->shares || (b->share_type && b->share_source && b->share_options));
 	for (char *const *a = run->command; good && a && *a; a++)
 		good = bv_strv_add(&b->command, *a) == 0;
 	return good ? 0 : bv_fail(err, ENOMEM, "out of memory");

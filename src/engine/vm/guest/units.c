@@ -185,7 +185,7 @@ static const char console_unit[] =
 	"IgnoreSIGPIPE=no\n"
 	"SendSIGHUP=yes\n";
 
-static int add_gettys(const struct guest *g, struct bv_error *err)
+static int add_console_getty(struct bv_error *err)
 {
 	static const char console[] = "console-getty.service";
 	const char *found = exists("/lib/systemd/system/console-getty.service")
@@ -193,14 +193,19 @@ static int add_gettys(const struct guest *g, struct bv_error *err)
 			  : exists("/usr/lib/systemd/system/console-getty.service")
 				  ? "/usr/lib/systemd/system/console-getty.service"
 				  : NULL;
+	int r = found ? 0 : put("", console, console_unit, err);
+	return r < 0 ? r : make_link(found ? found : UNITS "/console-getty.service",
+				     "getty.target.wants/console-getty.service", err);
+}
+
+static int add_gettys(const struct guest *g, struct bv_error *err)
+{
 	int r = bv_mkdir_p(AT_FDCWD, UNITS "/getty.target.wants", 0755);
 	if (r < 0)
 		return bv_fail(err, -r, "the guest cannot make " UNITS "/getty.target.wants: %s", strerror(-r));
-	if (!found)
-		r = put("", console, console_unit, err);
-	if (r == 0)
-		r = make_link(found ? found : UNITS "/console-getty.service",
-			      "getty.target.wants/console-getty.service", err);
+	/* With lxc.console.path = none there is a /dev/console, but nobody at it. */
+	if (g->boot.console)
+		r = add_console_getty(err);
 	if (r == 0 && g->boot.ttys > 0)
 		r = put("", "lxc-tty@.service", tty_unit, err);
 	for (unsigned int n = 1; r == 0 && n <= g->boot.ttys; n++) {
