@@ -95,8 +95,12 @@ static void explain_status(const struct supervisor *s, int status, const char *w
 {
 	const char *last = s->logs[0].last;
 	const char *colon = *last ? ": " : "";
+	/* Of a machine that it does not know QEMU says no name. */
+	const char *machine = s->config->vm_machine;
+	bool names_it = !s->ready && machine && !bv_streq(machine, "auto");
 	if (!WIFSIGNALED(status)) {
-		bv_fail(err, ECHILD, "QEMU ended %s%s%s", when, colon, last);
+		bv_fail(err, ECHILD, "QEMU%s%s ended %s%s%s", names_it ? " for vm.machine = " : "",
+			names_it ? machine : "", when, colon, last);
 		return;
 	}
 	bv_fail(err, ECHILD, "QEMU was killed by signal %d %s%s%s", WTERMSIG(status), when, colon, last);
