@@ -500,10 +500,10 @@ TEST(drivers)
 	autoclean(bv_vm_spec_clear) struct bv_vm_spec s = spec_of("vm.machine = q35\n", &tcg_host, &x86_dir);
 	const struct bv_module_wish *w;
 	size_t n = bv_vm_spec_modules(&s, &w);
-	CHECK_INT(n, 7);
+	CHECK_INT(n, 8);
 	CHECK_STR(w[0].name, "pvpanic_pci");
 	CHECK(!w[0].required && w[1].required);
-	CHECK_STR(w[n - 1].name, "overlay");
+	CHECK_STR(w[n - 1].name, "autofs4");
 }
 
 /* ---- probe ---- */

@@ -56,6 +56,8 @@ static void list_drivers(struct drivers *d, const struct bv_vm_spec *spec)
 		want(d, "virtio_balloon", false);
 	want(d, "virtio_rng", false);
 	want(d, "overlay", false);
+	/* systemd asks for it by name and complains, as a container's rootfs has nothing to load it with. */
+	want(d, "autofs4", false);
 }
 
 size_t bv_vm_spec_modules(const struct bv_vm_spec *spec, const struct bv_module_wish **ret)

@@ -129,7 +129,7 @@ static int mask_all(const struct guest *g, struct bv_error *err)
 	snprintf(modules, sizeof(modules), "/lib/modules/%s", uts.release);
 	if (!exists(modules)) {
 		r = mask("systemd-modules-load.service", err);
-		/* Unsupported without autofs4, which cannot be loaded; systemd would say so on the console. */
+		/* A kernel without autofs: systemd would say so on the console. */
 		if (r == 0 && !has_autofs())
 			r = mask("proc-sys-fs-binfmt_misc.automount", err);
 	}
