@@ -235,6 +235,8 @@ TEST(arm64_in_an_efi_program)
 	const char *arch;
 	size_t len;
 	unsigned char program[0x2000] = "MZ";
+	/* Which no kernel of this machine has. */
+	static const char *const only[] = { "only_here", NULL };
 	fresh();
 	put_arm64("boot/x", "6.2");
 	snprintf(command, sizeof(command), "cd '%s/boot' && gzip x", top);
@@ -250,8 +252,8 @@ TEST(arm64_in_an_efi_program)
 	memcpy(program + 0x40, "PE\0\0\x64\xaa", 6);
 	memcpy(program + 0x300, packed, len);
 	put("boot/vmlinuz-6.2", program, sizeof(program));
-	put_text("lib/modules/6.2/modules.dep", "a/virtio_net.ko:\na/virtiofs.ko:\n");
-	CHECK_INT(search(&k, "aarch64", some, &err), 0);
+	put_text("lib/modules/6.2/modules.dep", "a/only_here.ko:\n");
+	CHECK_INT(search(&k, "aarch64", only, &err), 0);
 	CHECK_STR(k.version, "6.2");
 	CHECK_INT(bv_image_kind(k.image, &arch), BV_IMAGE_ARM64);
 
@@ -259,7 +261,7 @@ TEST(arm64_in_an_efi_program)
 	bv_kernel_clear(&k);
 	program[0x0e] = 0x7f;
 	put("boot/vmlinuz-6.2", program, sizeof(program));
-	CHECK_INT(search(&k, "aarch64", some, &err), -ENOENT);
+	CHECK_INT(search(&k, "aarch64", only, &err), -ENOENT);
 	CHECK(strstr(err.what, "packed part cannot be read") != NULL);
 }
 
