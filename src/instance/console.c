@@ -18,7 +18,7 @@
 #include "util/file.h"
 #include "util/str.h"
 
-static_assert((int)BV_FRAME_MAX <= (int)BV_CONSOLE_TYPED_MAX, "what a client sends fits");
+static_assert((int)BV_CONSOLE_FRAME_MAX <= (int)BV_CONSOLE_TYPED_MAX, "what a client sends fits");
 
 enum { DRAIN_READS = 64 };
 
@@ -207,7 +207,7 @@ static void show(struct bv_console *c, const char *data, size_t len)
 
 int bv_console_output(struct bv_console *c)
 {
-	char frame[BV_FRAME_MAX];
+	char frame[BV_CONSOLE_FRAME_MAX];
 	ssize_t n = read(c->master, frame + 1, sizeof(frame) - 1);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
@@ -219,7 +219,7 @@ int bv_console_output(struct bv_console *c)
 	keep_line(c, frame + 1, len);
 	show(c, frame + 1, len);
 	if (c->client >= 0) {
-		frame[0] = BV_FRAME_DATA;
+		frame[0] = BV_CONSOLE_FRAME_DATA;
 		if (send(c->client, frame, len + 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 			c->dropped += len;
 	}
@@ -277,7 +277,7 @@ static void type(struct bv_console *c, const char *data, size_t len)
 
 int bv_console_client_input(struct bv_console *c)
 {
-	char frame[BV_FRAME_MAX];
+	char frame[BV_CONSOLE_FRAME_MAX];
 	ssize_t n = recv(c->client, frame, sizeof(frame), MSG_DONTWAIT | MSG_TRUNC);
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -EPIPE;
@@ -285,9 +285,9 @@ int bv_console_client_input(struct bv_console *c)
 		return -EPIPE;
 
 	struct winsize size;
-	if (frame[0] == BV_FRAME_DATA && n > 1) {
+	if (frame[0] == BV_CONSOLE_FRAME_DATA && n > 1) {
 		type(c, frame + 1, (size_t)n - 1);
-	} else if (frame[0] == BV_FRAME_SIZE && n == 1 + (ssize_t)sizeof(size) && c->master >= 0) {
+	} else if (frame[0] == BV_CONSOLE_FRAME_SIZE && n == 1 + (ssize_t)sizeof(size) && c->master >= 0) {
 		memcpy(&size, frame + 1, sizeof(size));
 		ioctl(c->master, TIOCSWINSZ, &size);
 	}
@@ -296,7 +296,7 @@ int bv_console_client_input(struct bv_console *c)
 
 int bv_console_terminal_input(struct bv_console *c)
 {
-	char buf[BV_FRAME_MAX];
+	char buf[BV_CONSOLE_FRAME_MAX];
 	ssize_t n = read(c->in, buf, sizeof(buf));
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 1 : 0;

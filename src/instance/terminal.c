@@ -87,7 +87,7 @@ bool bv_terminal_filter(char *data, size_t *len, int escape, bool *pending)
 
 /* One direction: nothing is read before all that was read has been written. */
 struct flow {
-	char data[BV_FRAME_MAX];
+	char data[BV_CONSOLE_FRAME_MAX];
 	size_t start, len;
 };
 
@@ -117,7 +117,7 @@ static void send_size(const struct relay *y)
 		ioctl(y->r->peer, TIOCSWINSZ, &size);
 		return;
 	}
-	char frame[1 + sizeof(size)] = { BV_FRAME_SIZE };
+	char frame[1 + sizeof(size)] = { BV_CONSOLE_FRAME_SIZE };
 	memcpy(frame + 1, &size, sizeof(size));
 	send(y->r->peer, frame, sizeof(frame), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
@@ -173,7 +173,7 @@ static int write_peer(struct relay *y)
 		return GO_ON;
 	ssize_t n;
 	if (y->r->framed) {
-		f->data[f->start - 1] = BV_FRAME_DATA;
+		f->data[f->start - 1] = BV_CONSOLE_FRAME_DATA;
 		n = send(y->r->peer, f->data + f->start - 1, f->len + 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 		n = n > 0 ? (ssize_t)f->len : n;
 	} else {

@@ -35,8 +35,8 @@ bool bv_terminal_filter(char *data, size_t *len, int escape, bool *pending);
  * What travels between lxc-console and the monitor for /dev/console: SEQPACKET messages with one leading byte. A tty
  * whose master the client holds itself needs none of it.
  */
-enum { BV_FRAME_DATA = 'd', BV_FRAME_SIZE = 'w' /* struct winsize */ };
-enum { BV_FRAME_MAX = 4096 };
+enum { BV_CONSOLE_FRAME_DATA = 'd', BV_CONSOLE_FRAME_SIZE = 'w' /* struct winsize */ };
+enum { BV_CONSOLE_FRAME_MAX = 4096 };
 
 struct bv_relay {
 	int in, out;     /* the caller's side */

@@ -194,15 +194,15 @@ TEST(relay_frames)
 {
 	autoclean(clear_relay) struct relay_test t;
 	start_relay(&t, true, -1);
-	char buf[BV_FRAME_MAX];
+	char buf[BV_CONSOLE_FRAME_MAX];
 	/* First of all the size. */
 	ssize_t n = read_within(t.far, buf, sizeof(buf), 2000);
 	CHECK_INT(n, 1 + sizeof(struct winsize));
-	CHECK_INT(buf[0], BV_FRAME_SIZE);
+	CHECK_INT(buf[0], BV_CONSOLE_FRAME_SIZE);
 	CHECK_INT(write(t.user, "abc", 3), 3);
 	n = read_within(t.far, buf, sizeof(buf), 2000);
 	CHECK_INT(n, 4);
-	CHECK_INT(buf[0], BV_FRAME_DATA);
+	CHECK_INT(buf[0], BV_CONSOLE_FRAME_DATA);
 	CHECK(n == 4 && memcmp(buf + 1, "abc", 3) == 0);
 	CHECK_INT(write(t.far, "dhello", 6), 6);
 	n = read_within(t.user, buf, sizeof(buf), 2000);
@@ -241,7 +241,7 @@ TEST(relay_hears_signals_with_full_ends)
 {
 	autoclean(clear_relay) struct relay_test t;
 	start_relay(&t, true, -1);
-	char frame[BV_FRAME_MAX] = "d";
+	char frame[BV_CONSOLE_FRAME_MAX] = "d";
 	/* Nobody reads the user's terminal: the relay has to stop, and its peer's queue fills up. */
 	fcntl(t.far, F_SETFL, O_NONBLOCK);
 	int sent = 0;
@@ -347,7 +347,7 @@ TEST(console_frames_that_are_none)
 	}
 	CHECK_INT(c.typed_len, 0);
 	CHECK_INT(bv_console_client_input(&c), 0); /* nothing there */
-	char large[BV_FRAME_MAX + 1] = "d";
+	char large[BV_CONSOLE_FRAME_MAX + 1] = "d";
 	CHECK(send(pair[1], large, sizeof(large), 0) > 0);
 	CHECK_INT(bv_console_client_input(&c), -EPIPE);
 	close(pair[1]);
