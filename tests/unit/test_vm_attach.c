@@ -285,15 +285,20 @@ TEST(command_not_found)
 	CHECK_INT(fake_stop(&k), 0);
 }
 
-static void serve_error(struct server *v)
+static void send_error(struct server *v, int code, const char *what)
 {
 	struct bv_error err = { 0 };
 	struct bv_buf b = { 0 };
-	expect(v, BV_FRAME_EXEC);
-	bv_fail(&err, EAGAIN, "the guest boots");
+	bv_fail(&err, code, "%s", what);
 	bv_put_error(&b, &err);
 	send_frame(v, BV_FRAME_ERROR, 0, 0, b.p, b.len);
 	bv_buf_clear(&b);
+}
+
+static void serve_error(struct server *v)
+{
+	expect(v, BV_FRAME_EXEC);
+	send_error(v, EAGAIN, "the guest boots");
 }
 
 TEST(the_supervisors_own_error)
@@ -451,6 +456,27 @@ TEST(the_window_is_kept)
 }
 
 /* ---- ends ---- */
+
+static void serve_broken_pipe(struct server *v)
+{
+	start(v);
+	send_error(v, EPIPE, "the agent is gone");
+}
+
+/* Of the same code as an output that nobody reads, which is no error. */
+TEST(the_agent_ends)
+{
+	struct fake k;
+	struct bv_error err = { 0 };
+	int status = -1;
+	autoclose int in = open("/dev/null", O_RDONLY), out = file_of("", 0);
+	struct bv_engine_attach how = plain(in, out, out);
+	fake_start(&k, serve_broken_pipe);
+	CHECK_INT(bv_vm_attach(&k.run, &how, &status, &err), -EPIPE);
+	CHECK_INT(status, 1);
+	CHECK_STR(err.what, "the agent is gone");
+	CHECK_INT(fake_stop(&k), 0);
+}
 
 static void serve_end(struct server *v)
 {

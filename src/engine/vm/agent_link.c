@@ -264,7 +264,6 @@ static void lose_agent(struct supervisor *s, int r)
 	struct bv_error err = { 0 };
 	bool hung_up = r == -EPIPE || r == -ECONNRESET;
 	if (hung_up)
-		/* Not EPIPE: to a client that is the reader of its output. */
 		bv_fail(&err, ECONNRESET, "QEMU closed the connection to the guest's agent");
 	else if (r == -EPROTO)
 		bv_fail(&err, EPROTO, "the guest's agent sent what the protocol does not have");

@@ -250,12 +250,6 @@ static void leave_signals(const sigset_t *old)
 	sigprocmask(SIG_SETMASK, old, NULL);
 }
 
-/* The end of the reader, and what the user did himself, need no sentence. */
-static int finish_copy(int r)
-{
-	return r == -EPIPE || r == -EINTR ? 0 : r;
-}
-
 static int copy_here(struct attach *a, int *exit_status, struct bv_error *err)
 {
 	sigset_t old;
@@ -265,7 +259,7 @@ static int copy_here(struct attach *a, int *exit_status, struct bv_error *err)
 	int r = signals < 0 ? bv_fail_errno(err, "cannot make a signalfd") : bv_streams_copy(&s, exit_status, err);
 	bv_streams_clear(&s);
 	leave_signals(&old);
-	return finish_copy(r);
+	return r;
 }
 
 /* ---- with one: a child holds the local pty's slave ---- */
@@ -310,13 +304,10 @@ static void __attribute__((noreturn)) child(struct attach *a, int report)
 	close_fd(&a->master);
 	fill_streams(&s, a);
 	s.signals = child_signals();
-	int r = 0;
 	if (s.signals < 0 || setsid() < 0 || ioctl(a->slave, TIOCSCTTY, 0) < 0)
-		r = bv_fail_errno(&result.err, "cannot take the pty as the terminal");
-	if (r == 0)
-		r = bv_streams_copy(&s, &result.status, &result.err);
-	if (finish_copy(r) == 0)
-		result.err.code = 0;
+		bv_fail_errno(&result.err, "cannot take the pty as the terminal");
+	else
+		bv_streams_copy(&s, &result.status, &result.err);
 	_exit(write(report, &result, sizeof(result)) == (ssize_t)sizeof(result) ? result.status : 1);
 }
 

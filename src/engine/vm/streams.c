@@ -98,6 +98,13 @@ static void put_size(struct bv_streams *s)
 
 /* ---- the caller's side ---- */
 
+/* Nobody wants the rest: 1, which no error is. */
+static int give_up(struct bv_streams *s, int sig)
+{
+	s->status = KILLED_BY + sig;
+	return 1;
+}
+
 static int read_source(struct bv_streams *s)
 {
 	char data[INPUT_CHUNK];
@@ -115,8 +122,7 @@ static int read_source(struct bv_streams *s)
 		put(s, BV_FRAME_EOF, NULL, 0);
 		return 0;
 	}
-	s->status = KILLED_BY + SIGHUP;
-	return -EINTR;
+	return give_up(s, SIGHUP);
 }
 
 static void give_credit(struct bv_streams *s, size_t written)
@@ -140,14 +146,10 @@ static int write_sink(struct bv_streams *s, struct bv_sink *k, struct bv_error *
 		k->start = k->data.len = 0;
 		return 0;
 	}
-	if (n < 0 && errno == EPIPE) {
-		s->status = KILLED_BY + SIGPIPE;
-		return -EPIPE;
-	}
-	if (n < 0 && k->fd == s->pty) {
-		s->status = KILLED_BY + SIGHUP;
-		return -EINTR;
-	}
+	if (n < 0 && errno == EPIPE)
+		return give_up(s, SIGPIPE);
+	if (n < 0 && k->fd == s->pty)
+		return give_up(s, SIGHUP);
 	if (n < 0)
 		return bv_fail_errno(err, "cannot write the command's output");
 	k->start += (size_t)n;
@@ -180,10 +182,7 @@ static int take_signal(struct bv_streams *s)
 		return 0;
 	}
 	put_number(s, BV_FRAME_SIGNAL, (uint32_t)sig);
-	if (!wants_over(s, sig))
-		return 0;
-	s->status = KILLED_BY + sig;
-	return -EINTR;
+	return wants_over(s, sig) ? give_up(s, sig) : 0;
 }
 
 /* ---- the guest's side ---- */
@@ -278,6 +277,7 @@ static void choose_events(const struct bv_streams *s, struct pollfd *p)
 		p[SINK + i] = (struct pollfd){ .fd = s->sinks[i].data.len ? s->sinks[i].fd : -1, .events = POLLOUT };
 }
 
+/* 1: nobody wants the rest. */
 static int copy_once(struct bv_streams *s, struct bv_error *err)
 {
 	struct pollfd p[FDS];
@@ -293,7 +293,7 @@ static int copy_once(struct bv_streams *s, struct bv_error *err)
 		r = read_socket(s, err);
 	if (r == 0 && p[SOURCE].revents)
 		r = read_source(s);
-	int sent = r < 0 || s->ended ? 0 : send_out(s);
+	int sent = r != 0 || s->ended ? 0 : send_out(s);
 	return sent < 0 ? bv_control_explain(s->run, sent, err) : r;
 }
 
@@ -318,8 +318,8 @@ int bv_streams_copy(struct bv_streams *s, int *exit_status, struct bv_error *err
 		r = send_out(s);
 	while (r == 0 && (!s->ended || has_output(s)))
 		r = copy_once(s, err);
-	if (r < 0 && !s->ended)
+	if (r != 0 && !s->ended)
 		say_goodbye(s);
-	*exit_status = r == 0 || r == -EPIPE || r == -EINTR ? s->status : 1;
-	return r;
+	*exit_status = r < 0 ? 1 : s->status;
+	return r < 0 ? r : 0;
 }
