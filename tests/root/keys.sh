@@ -609,7 +609,8 @@ started "vm.* in a container" "engine = container" "vm.memory = 512M" "vm.cpus =
 	"vm.backend = qemu" "vm.balloon = 0" "vm.cmdline = quiet" "vm.machine = q35" "vm.modules = /no" "vm.root = 9p" "vm.root.cache = none"
 check "vm.* do nothing there" is "$(state)" RUNNING
 stop
-check "engine = vm says what it cannot" refused 'cannot run an instance as a VM' "engine = vm"
+check "engine = vm says what it cannot" refused 'vm\.backend = kvm' "engine = vm" "vm.backend = kvm"
+check "and which keys cannot hold there" refused 'lxc\.namespace\.share\.ipc' "engine = vm" "lxc.namespace.share.ipc = 1"
 check "engine = something is refused" refused 'engine' "engine = jail"
 check "an unknown vm. key is refused" refused 'vm\.memroy' "vm.memroy = 512M"
 check "an unknown lxc. key is refused" refused 'lxc\.nothing' "lxc.nothing = 1"
