@@ -204,11 +204,55 @@ static int v2_write_frozen(const struct cgroup_hier *h, bool freeze)
 	return cgroup_write(h, h->payload, "cgroup.freeze", freeze ? "1" : "0");
 }
 
+struct threads_seen {
+	bool kernel; /* there is one of the kernel's */
+	bool moving; /* another one is not stopped */
+};
+
+static int look_at_threads(int dirfd, void *data)
+{
+	enum { KERNEL_THREAD = 0x200000 }; /* PF_KTHREAD */
+	struct threads_seen *seen = data;
+	autofree char *text = NULL;
+	int r = bv_read_file(dirfd, "cgroup.threads", 0, &text, NULL);
+	for (char *save, *tid = r < 0 ? NULL : strtok_r(text, "\n", &save); tid; tid = strtok_r(NULL, "\n", &save)) {
+		char path[48], stat[512], state;
+		unsigned int flags;
+		snprintf(path, sizeof(path), "/proc/%.16s/stat", tid);
+		ssize_t n = bv_read_small(AT_FDCWD, path, stat, sizeof(stat));
+		const char *rest = n > 0 ? strrchr(stat, ')') : NULL;
+		if (!rest || sscanf(rest, ") %c %*d %*d %*d %*d %*d %u", &state, &flags) != 2)
+			seen->moving = true;
+		else if (flags & KERNEL_THREAD)
+			seen->kernel = true;
+		else
+			seen->moving |= state == 'R' || state == 'D';
+	}
+	return r;
+}
+
+/*
+ * A thread that the kernel runs for a process, as vhost has them before Linux 6.4, is in its cgroup, never freezes, and
+ * keeps "frozen" at 0. What it works for is stopped then all the same: whoever slept was woken when the freeze was
+ * written, and sleeps again only as one that is frozen.
+ */
+static int is_frozen_but_for_kernel(const struct cgroup_hier *h)
+{
+	struct threads_seen seen = { 0 };
+	char path[PATH_MAX], wanted[8];
+	if (cgroup_read(h, h->payload, "cgroup.freeze", wanted, sizeof(wanted)) <= 0 || *wanted != '1')
+		return 0;
+	return cgroup_path(path, h, h->payload, "") == 0 && cgroup_tree_visit(path, look_at_threads, &seen) == 0 &&
+	       seen.kernel && !seen.moving;
+}
+
 static int v2_is_frozen(const struct cgroup_hier *h)
 {
 	char events[256];
 	ssize_t n = cgroup_read(h, h->payload, "cgroup.events", events, sizeof(events));
-	return n < 0 ? (int)n : strstr(events, "frozen 1") != NULL;
+	if (n < 0)
+		return (int)n;
+	return strstr(events, "frozen 1") ? 1 : is_frozen_but_for_kernel(h);
 }
 
 static int v2_apply_devices(const struct cgroup_hier *h, const struct cgroup_devices *list, struct bv_error *err)
