@@ -11,6 +11,7 @@
 #include "cgroup/cgroup.h"
 #include "config/config.h"
 #include "config/system.h"
+#include "engine/engine.h"
 #include "engine/hook.h"
 #include "instance/internal.h"
 #include "net/net.h"
@@ -87,7 +88,8 @@ int bv_finish_run(const struct bv_rundir *rd, const struct bv_run_state *st, con
 		note(&first, &part);
 		finish_network(cfg, st, how->name, &part);
 		note(&first, &part);
-		if (!how->keep)
+		/* A VM has no label: a profile that is there is the container's of an earlier run. */
+		if (!how->keep && !bv_engine_described(st->engine)->own_kernel)
 			bv_lsm_release(cfg, how->name, how->lxcpath);
 		if (cg && !how->keep)
 			remove_payload(cg, &part);
