@@ -82,14 +82,37 @@ static int drop_bounding(uint64_t keep, struct bv_error *err)
 	return 0;
 }
 
+static int get_caps(struct __user_cap_header_struct *header, struct __user_cap_data_struct *data, struct bv_error *err)
+{
+	header->version = _LINUX_CAPABILITY_VERSION_3;
+	return syscall(SYS_capget, header, data) < 0
+		       ? bv_fail_errno(err, "cannot read the capabilities of the process") : 0;
+}
+
+static int set_caps(struct __user_cap_header_struct *header, const struct __user_cap_data_struct *data,
+		    struct bv_error *err)
+{
+	return syscall(SYS_capset, header, data) < 0
+		       ? bv_fail_errno(err, "cannot set the capabilities of the process") : 0;
+}
+
+int bv_caps_raise_permitted(struct bv_error *err)
+{
+	struct __user_cap_header_struct header = { 0 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+	int r = get_caps(&header, data, err);
+	for (int i = 0; r == 0 && i < _LINUX_CAPABILITY_U32S_3; i++)
+		data[i].effective = data[i].permitted;
+	return r < 0 ? r : set_caps(&header, data, err);
+}
+
 int bv_caps_apply_until_exec(uint64_t keep, uint64_t until_exec, struct bv_error *err)
 {
-	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_header_struct header = { 0 };
 	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
-	if (syscall(SYS_capget, &header, data) < 0)
-		return bv_fail_errno(err, "cannot read the capabilities of the process");
-
-	int r = drop_bounding(keep, err);
+	int r = get_caps(&header, data, err);
+	if (r == 0)
+		r = drop_bounding(keep, err);
 	if (r < 0)
 		return r;
 	/* Linux 4.3; before that there is no ambient set to be cleared. */
@@ -102,9 +125,7 @@ int bv_caps_apply_until_exec(uint64_t keep, uint64_t until_exec, struct bv_error
 		data[i].effective = data[i].permitted;
 		data[i].inheritable = 0;
 	}
-	if (syscall(SYS_capset, &header, data) < 0)
-		return bv_fail_errno(err, "cannot set the capabilities of the process");
-	return 0;
+	return set_caps(&header, data, err);
 }
 
 int bv_caps_apply(uint64_t keep, struct bv_error *err)

@@ -27,6 +27,12 @@ int bv_caps_apply(uint64_t keep, struct bv_error *err);
  */
 int bv_caps_apply_until_exec(uint64_t keep, uint64_t until_exec, struct bv_error *err);
 
+/*
+ * What is permitted becomes effective: after a uid other than 0 was taken with PR_SET_KEEPCAPS, permitted is still there
+ * and effective is empty.
+ */
+int bv_caps_raise_permitted(struct bv_error *err);
+
 /* ---- id maps (idmap.c) ---- */
 
 /* Overlaps, zero ranges, wrap past 2^32, missing u or g part, no mapping for 0 or init's ids: each is an error. */

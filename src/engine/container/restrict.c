@@ -3,24 +3,8 @@
 
 #include <linux/capability.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "engine/process.h"
-
-/* After a uid other than 0 was taken with PR_SET_KEEPCAPS, permitted is still there and effective is empty. */
-static int raise_permitted(struct bv_error *err)
-{
-	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
-	if (syscall(SYS_capget, &header, data) < 0)
-		return bv_fail_errno(err, "cannot read the capabilities of the process");
-	for (int i = 0; i < _LINUX_CAPABILITY_U32S_3; i++)
-		data[i].effective = data[i].permitted;
-	if (syscall(SYS_capset, &header, data) < 0)
-		return bv_fail_errno(err, "cannot set the capabilities of the process");
-	return 0;
-}
 
 static int apply_caps(const struct bv_process_limits *l, bool has_filter, struct bv_error *err)
 {
@@ -44,7 +28,7 @@ int bv_process_restrict(const struct bv_process_limits *l, struct bv_error *err)
 			? bv_process_set_groups(l->groups, l->n_groups, err)
 			: bv_process_set_ids(l->uid, l->gid, l->groups, l->n_groups, err);
 	if (r == 0 && keep_caps)
-		r = raise_permitted(err);
+		r = bv_caps_raise_permitted(err);
 	if (r == 0)
 		r = apply_caps(l, has_filter, err);
 	if (r < 0)

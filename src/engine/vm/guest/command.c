@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/capability.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +10,6 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -134,20 +132,6 @@ static int set_limits(const struct bv_config *cfg, struct bv_error *err)
 	return bv_process_prlimits(cfg, 0, err);
 }
 
-/* After a uid other than 0 was taken with PR_SET_KEEPCAPS, permitted is still there and effective is empty. */
-static int raise_permitted(struct bv_error *err)
-{
-	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
-	if (syscall(SYS_capget, &header, data) < 0)
-		return bv_fail_errno(err, "cannot read the capabilities of the process");
-	for (int i = 0; i < _LINUX_CAPABILITY_U32S_3; i++)
-		data[i].effective = data[i].permitted;
-	if (syscall(SYS_capset, &header, data) < 0)
-		return bv_fail_errno(err, "cannot set the capabilities of the process");
-	return 0;
-}
-
 /* The user, then the bounding set, in the order that a container's command has them. */
 static int restrict_self(const struct bv_exec *e, const struct bv_config *cfg, struct bv_error *err)
 {
@@ -163,7 +147,7 @@ static int restrict_self(const struct bv_exec *e, const struct bv_config *cfg, s
 		return bv_fail_errno(err, "cannot keep the capabilities over the change of the user");
 	r = bv_process_set_ids(e->uid, e->gid, NULL, 0, err);
 	if (r == 0 && set_caps && e->uid != 0)
-		r = raise_permitted(err);
+		r = bv_caps_raise_permitted(err);
 	if (r == 0 && set_caps)
 		r = bv_caps_apply(keep, err);
 	if (r == 0 && cfg->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)

@@ -8,7 +8,6 @@
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -66,20 +65,6 @@ static pid_t fork_agent(const struct guest *g, int *pipe, struct bv_error *err)
 
 /* ---- what init may do ---- */
 
-/* After a uid other than 0 was taken with PR_SET_KEEPCAPS, permitted is still there and effective is empty. */
-static int raise_permitted(struct bv_error *err)
-{
-	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
-	if (syscall(SYS_capget, &header, data) < 0)
-		return bv_fail_errno(err, "cannot read the capabilities of the process");
-	for (int i = 0; i < _LINUX_CAPABILITY_U32S_3; i++)
-		data[i].effective = data[i].permitted;
-	if (syscall(SYS_capset, &header, data) < 0)
-		return bv_fail_errno(err, "cannot set the capabilities of the process");
-	return 0;
-}
-
 /* lxc.proc.* */
 static int write_proc(const struct bv_config *cfg, struct bv_error *err)
 {
@@ -118,7 +103,7 @@ int guest_restrict(const struct guest *g, struct bv_error *err)
 		return bv_fail_errno(err, "cannot keep the capabilities over the change of the user");
 	r = bv_process_set_ids(cfg->init_uid, cfg->init_gid, groups, n_groups, err);
 	if (r == 0 && cfg->init_uid)
-		r = raise_permitted(err);
+		r = bv_caps_raise_permitted(err);
 	if (r == 0)
 		r = bv_caps_apply(keep, err);
 	if (r < 0)
@@ -170,8 +155,9 @@ static int execute_init(const struct guest *g, struct bv_strv *env, struct bv_er
 	int r = take_session(g, err);
 	if (r == 0)
 		r = guest_restrict(g, err);
-	if (r == 0)
-		r = bv_cloexec_from(STDERR_FILENO + 1);
+	if (r < 0)
+		return r;
+	r = bv_cloexec_from(STDERR_FILENO + 1);
 	if (r < 0)
 		return bv_fail(err, -r, "cannot close inherited files: %s", strerror(-r));
 	return bv_process_exec(g->argv.v, env->v, err);
