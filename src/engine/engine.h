@@ -44,9 +44,10 @@ struct bv_run {
 	/*
 	 * For a step that takes seconds (a guest boots): wait until `fd` is readable or hung up, at most `timeout_ms`,
 	 * and serve the console meanwhile (run->console and ttys are set by then). 1, 0 at the end of the time, or
-	 * -ECANCELED: the start is to be given up. `last_line` gets the last line that the console showed, "" none.
+	 * -errno with the reason; -ECANCELED: the start is to be given up. `last_line` gets the last line that the
+	 * console showed, "" none.
 	 */
-	int (*serve)(void *data, int fd, int timeout_ms, char *last_line, size_t size);
+	int (*serve)(void *data, int fd, int timeout_ms, char *last_line, size_t size, struct bv_error *err);
 	/* In a forked process of the engine that stays: closes what is the monitor's own. */
 	void (*forked)(void *data);
 	void *monitor;               /* `data` of both */

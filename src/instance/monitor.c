@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
@@ -373,29 +374,53 @@ static void detach_stdio(void)
 		close(null);
 }
 
-int bv_monitor_serve(void *data, int fd, int timeout_ms, char *last_line, size_t size)
+void bv_monitor_note_facts(struct bv_monitor *m)
+{
+	m->state.init_pid = m->run.pid;
+	/* Init may have ended already: then its start time does not matter any more. */
+	if (bv_process_start_time(m->run.pid, &m->state.init_start) < 0)
+		m->state.init_start = 0;
+	m->state.ttys = m->run.n_ttys;
+	snprintf(m->state.engine, sizeof(m->state.engine), "%s", m->run.description);
+	snprintf(m->state.label, sizeof(m->state.label), "%s", m->run.label);
+	free(m->state.net);
+	m->state.net = m->run.net.n ? bv_net_describe(&m->run.net) : NULL;
+}
+
+/* The first time that a step of this start waits. */
+static int begin_serving(struct bv_monitor *m, struct bv_error *err)
+{
+	/* Meanwhile others may want to end it; should we be killed, they have to find its processes and links. */
+	bv_monitor_note_facts(m);
+	int r = bv_run_state_write(&m->rd, &m->state, err);
+	if (r == 0)
+		r = bv_console_open(&m->console, take_fd(&m->run.console), m->config, err);
+	if (r < 0)
+		return r;
+	r = watch_console(m);
+	open_terminal(m);
+	return r < 0 ? bv_fail(err, r, "cannot watch the console: %s", strerror(-r)) : 0;
+}
+
+int bv_monitor_serve(void *data, int fd, int timeout_ms, char *last_line, size_t size, struct bv_error *err)
 {
 	struct bv_monitor *m = data;
-	struct bv_error err = { 0 };
-	int r = 0;
 	*last_line = '\0';
-	if (!m->console_watched) {
-		r = bv_console_open(&m->console, take_fd(&m->run.console), m->config, &err);
-		if (r == 0)
-			r = watch_console(m);
-		open_terminal(m);
-	}
+	int r = m->console_watched ? 0 : begin_serving(m, err);
+	if (r < 0)
+		return r;
 	m->awaited = fd;
 	m->given_up = false;
-	if (r == 0)
-		r = watch(m, fd, TAG_AWAITED);
+	r = watch(m, fd, TAG_AWAITED);
+	if (r < 0)
+		return bv_fail(err, r, "cannot watch what the engine waits for: %s", strerror(-r));
 	int64_t end = bv_now_ms() + timeout_ms;
 	for (int64_t left = timeout_ms; r == 0 && left > 0 && !m->given_up; left = end - bv_now_ms())
 		r = serve_once(m, TAG_AWAITED, (int)left);
 	unwatch(m, fd);
 	m->awaited = -1;
 	bv_console_last_line(&m->console, last_line, size);
-	return m->given_up ? -ECANCELED : r;
+	return m->given_up ? bv_fail(err, ECANCELED, "the start was given up, as a signal asked for it") : r;
 }
 
 void bv_monitor_forked(void *data)

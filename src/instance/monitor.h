@@ -52,8 +52,11 @@ struct bv_monitor {
 	} clients[BV_MONITOR_CLIENTS];
 };
 
+/* What the engine handed back goes into the state; that is not written yet. */
+void bv_monitor_note_facts(struct bv_monitor *m);
+
 /* For bv_run.serve and bv_run.forked (engine/engine.h); `data` is the struct bv_monitor. */
-int bv_monitor_serve(void *data, int fd, int timeout_ms, char *last_line, size_t size);
+int bv_monitor_serve(void *data, int fd, int timeout_ms, char *last_line, size_t size, struct bv_error *err);
 void bv_monitor_forked(void *data);
 
 /* start.c: run the table of start steps; on failure everything is undone. */

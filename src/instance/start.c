@@ -71,7 +71,14 @@ static int step_engine(void *ctx, struct bv_error *err)
 {
 	struct bv_monitor *m = ctx;
 	m->run.rootfs_lock = m->rootfs_lock;
-	return bv_steps_run(m->engine->name, m->engine->steps, m->engine->n_steps, &m->run, err);
+	int r = bv_steps_run(m->engine->name, m->engine->steps, m->engine->n_steps, &m->run, err);
+	if (r < 0) {
+		/* What was noted while it waited is undone. */
+		m->state.init_pid = 0;
+		free(m->state.net);
+		m->state.net = NULL;
+	}
+	return r;
 }
 
 static void undo_engine(void *ctx)
@@ -85,15 +92,7 @@ static void undo_engine(void *ctx)
 static int step_facts(void *ctx, struct bv_error *err)
 {
 	struct bv_monitor *m = ctx;
-	m->state.init_pid = m->run.pid;
-	/* Init may have ended already: then its start time does not matter any more. */
-	if (bv_process_start_time(m->run.pid, &m->state.init_start) < 0)
-		m->state.init_start = 0;
-	m->state.ttys = m->run.n_ttys;
-	snprintf(m->state.engine, sizeof(m->state.engine), "%s", m->run.description);
-	snprintf(m->state.label, sizeof(m->state.label), "%s", m->run.label);
-	free(m->state.net);
-	m->state.net = m->run.net.n ? bv_net_describe(&m->run.net) : NULL;
+	bv_monitor_note_facts(m);
 	/* Where the engine waited for a guest to boot, it is open. */
 	return m->console_watched ? 0 : bv_console_open(&m->console, take_fd(&m->run.console), m->config, err);
 }

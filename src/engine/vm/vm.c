@@ -256,16 +256,14 @@ static int boot(void *ctx, struct bv_error *err)
 	struct bv_run *run = ctx;
 	struct bv_vm *vm = vm_of(run);
 	char line[160];
-	int r = run->serve(run->monitor, vm->sync, BOOT_TIMEOUT_MS, line, sizeof(line));
+	int r = run->serve(run->monitor, vm->sync, BOOT_TIMEOUT_MS, line, sizeof(line), err);
 	if (r == 0) {
 		bv_fail(err, ETIMEDOUT, "the guest did not come to its init in %d s%s%s", BOOT_TIMEOUT_MS / 1000,
 			*line ? "; the last line of its console: " : "", line);
 		return bv_hint(err, "lxc-start -n %s -F --vm shows its console", run->name);
 	}
-	if (r == -ECANCELED)
-		return bv_fail(err, ECANCELED, "the start was given up, as a signal asked for it");
 	if (r < 0)
-		return bv_fail(err, r, "cannot wait for the guest: %s", strerror(-r));
+		return r;
 	r = take_report(vm, line, err);
 	if (r == 0)
 		close_fd(&vm->sync);
