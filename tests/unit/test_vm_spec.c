@@ -86,7 +86,7 @@ TEST(ignored_keys_are_listed_once_and_in_order)
 			"lxc.cgroup2.devices.allow = c 1:3 rwm\nlxc.apparmor.profile = generated\n"
 			"lxc.apparmor.allow_nesting = 1\nlxc.mount.auto = proc:mixed sys:mixed cgroup:mixed\n"
 			"lxc.pty.max = 1024\nlxc.autodev = 0\nlxc.time.offset.boot = 3s\n"),
-		  "lxc.apparmor lxc.autodev lxc.cgroup2.devices lxc.mount.auto lxc.pty.max lxc.seccomp.profile "
+		  "lxc.apparmor lxc.autodev lxc.cgroup2.devices lxc.mount.auto lxc.seccomp.profile "
 		  "lxc.time.offset.boot lxc.tty.dir");
 	CHECK_STR(check("lxc.namespace.clone = net pid\nlxc.sched.core = 1\nlxc.keyring.session = 1\n"
 			"lxc.selinux.context = x\n"),

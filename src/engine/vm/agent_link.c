@@ -21,9 +21,7 @@
  */
 
 enum {
-	STRING_MAX = 256,
 	ADDRESSES_MAX = 32768,
-	ADDRESS_LINES_MAX = 256,
 	STAGES_MAX = 200, /* that are logged */
 	DRAIN_MAX = 64,
 	POWER_OFF_MS = 15000, /* what a guest may take for it that said that it does so */
@@ -115,7 +113,7 @@ static void make_printable(char *text)
 static int take_hello(struct bv_cursor *c)
 {
 	uint32_t version = bv_get_u32(c);
-	autofree char *release = bv_get_string(c, STRING_MAX), *arch = bv_get_string(c, STRING_MAX);
+	autofree char *release = bv_get_string(c, BV_STRING_MAX), *arch = bv_get_string(c, BV_STRING_MAX);
 	if (bv_cursor_end(c) < 0 || version != BV_PROTOCOL_VERSION)
 		return -EPROTO;
 	make_printable(release);
@@ -126,7 +124,7 @@ static int take_hello(struct bv_cursor *c)
 
 static int take_stage(struct supervisor *s, struct bv_cursor *c)
 {
-	autofree char *stage = bv_get_string(c, STRING_MAX);
+	autofree char *stage = bv_get_string(c, BV_STRING_MAX);
 	if (bv_cursor_end(c) < 0)
 		return -EPROTO;
 	make_printable(stage);
@@ -200,7 +198,7 @@ static int take_addresses(struct supervisor *s, struct bv_cursor *c)
 	size_t n = 0;
 	char *save = NULL;
 	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
-		if (++n > ADDRESS_LINES_MAX || !check_address(line, &b))
+		if (++n > BV_ADDRESSES_MAX || !check_address(line, &b))
 			return -EPROTO;
 
 	autofree char *checked = bv_buf_take(&b);

@@ -125,7 +125,7 @@ static const struct row rows[] = {
 	{ "lxc.no_new_privs", HOLDS, NULL, NULL, NULL, NULL },
 	{ "lxc.prlimit", HOLDS, NULL, NULL, NULL, NULL },
 	{ "lxc.proc", HOLDS, NULL, NULL, NULL, NULL },
-	{ "lxc.pty.max", IGNORED, NULL, NULL, NULL, NULL },
+	{ "lxc.pty.max", HOLDS, NULL, NULL, NULL, NULL },
 	{ "lxc.rootfs.managed", HOLDS, NULL, NULL, NULL, NULL },
 	{ "lxc.rootfs.mount", HOLDS, NULL, NULL, NULL, NULL },
 	{ "lxc.rootfs.options", HOLDS, NULL, NULL, NULL, NULL },

@@ -26,6 +26,8 @@ enum {
 	BV_FRAME_HEADER = 12,
 	BV_FRAME_MAX = 65536,   /* bytes of payload */
 	BV_FRAME_WINDOW = 65536,
+	BV_STRING_MAX = 256,    /* of the strings of HELLO and STAGE */
+	BV_ADDRESSES_MAX = 256, /* lines of ADDRESSES */
 };
 
 enum bv_frame_type {
@@ -34,7 +36,7 @@ enum bv_frame_type {
 	BV_FRAME_STAGE = 2,     /* string: what the guest's init does now, for the log */
 	BV_FRAME_FAILED = 3,    /* error: the guest's init gives up; it powers off after this */
 	BV_FRAME_READY = 4,     /* empty: the next thing is the exec of the instance's init (execute: of the command) */
-	BV_FRAME_ADDRESSES = 5, /* string, lines "INTERFACE ADDRESS/PREFIX\n": all global ones, whenever they change */
+	BV_FRAME_ADDRESSES = 5, /* string, lines "INTERFACE ADDRESS/PREFIX\n": the global ones, whenever they change */
 	BV_FRAME_ENDED = 6,     /* u32 exit code: execute's command ended; it powers off after this */
 
 	/* ---- channel 0, host to guest ---- */

@@ -20,10 +20,10 @@
 
 /*
  * Find the port by its name in /sys/class/virtio-ports and open /dev/vportNpM; /sys and /dev have to be there (where
- * the node is not, one is made in passing). The driver may still be at it: it is waited for, 5 seconds at most. The fd,
- * or -errno.
+ * the node is not, one is made in passing). The fd, -EAGAIN when the driver does not show it yet, or -errno. `data` is
+ * not used.
  */
-int bv_guest_agent_open(struct bv_error *err);
+int bv_guest_agent_open(void *data);
 
 /*
  * Send one frame and wait until it is out. A host that does not take it within 10 seconds is done without: what is

@@ -66,10 +66,12 @@ int guest_hide_fstab_disks(struct guest *g, struct bv_error *err)
 		return bv_fail(err, ENOMEM, "out of memory");
 
 	int r = bv_replace_file(AT_FDCWD, COPY, copy.p, copy.len, 0644, false);
-	autoclose int target = r < 0 ? r : open("/etc/fstab", O_PATH | O_CLOEXEC);
 	autoclose int mnt = r < 0 ? r : bv_mount_clone(AT_FDCWD, COPY, false);
 	if (r == 0)
-		r = mnt < 0 ? mnt : target < 0 ? -EIO : bv_mount_change(mnt, &readonly, false);
+		r = mnt < 0 ? mnt : bv_mount_change(mnt, &readonly, false);
+	autoclose int target = r < 0 ? r : open("/etc/fstab", O_PATH | O_CLOEXEC);
+	if (r == 0 && target < 0)
+		r = -errno;
 	if (r == 0)
 		r = bv_rootat_attach(mnt, target);
 	unlink(COPY);

@@ -37,7 +37,7 @@ int guest_switch_root(struct guest *g, struct bv_error *err);
 
 /* ---- mounts.c ---- */
 
-/* /run, lxc.mount.entry and lxc.mount.fstab, then what a container's /dev has and the kernel's has not. */
+/* /run, what a container's /dev has and the kernel's has not, then lxc.mount.entry and lxc.mount.fstab. */
 int guest_mount_all(struct guest *g, struct bv_error *err);
 
 /* ---- fstab.c ---- */

@@ -46,7 +46,7 @@ int guest_wait(int (*there)(void *data), void *data)
 
 void guest_stage(const struct guest *g, const char *fmt, ...)
 {
-	char text[512];
+	char text[BV_STRING_MAX + 1];
 	va_list ap;
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
@@ -105,9 +105,14 @@ static int step_modules(void *ctx, struct bv_error *err)
 static int step_port(void *ctx, struct bv_error *err)
 {
 	struct guest *g = ctx;
-	int port = bv_guest_agent_open(err);
+	int port = guest_wait(bv_guest_agent_open, NULL);
+	if (port == -ETIMEDOUT) {
+		bv_fail(err, ENODEV, "the guest's kernel shows no virtio port named %s", BV_GUEST_PORT);
+		return bv_hint(err, "does it have virtio_console, and the bus that the machine has?");
+	}
 	if (port < 0)
-		return port;
+		return bv_fail(err, -port, "the guest cannot open the agent's port %s: %s", BV_GUEST_PORT,
+			       strerror(-port));
 	g->port = port;
 	bv_guest_send_hello(port);
 	bv_log_set_sink(log_to_host, g, BV_LOG_INFO);

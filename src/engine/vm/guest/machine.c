@@ -26,7 +26,6 @@ enum {
 	INIT_EVERY_MS = 200,
 	/* Addresses come in swarms. */
 	ADDRESSES_DELAY_MS = 100,
-	ADDRESSES_MAX = 512,
 };
 
 /* ---- process 1 ---- */
@@ -198,7 +197,7 @@ void agent_machine_addresses_changed(struct agent *a, int64_t now)
 		a->addresses_due = now + ADDRESSES_DELAY_MS;
 }
 
-/* "INTERFACE ADDRESS/PREFIX\n" for every global address; NULL when the kernel does not tell. */
+/* "INTERFACE ADDRESS/PREFIX\n" for the global addresses; NULL when the kernel does not tell. */
 static char *list_addresses(void)
 {
 	autofree struct bv_net_address *v = NULL;
@@ -206,10 +205,16 @@ static char *list_addresses(void)
 	size_t n = 0;
 	if (bv_net_own_addresses(&v, &n, NULL) < 0)
 		return NULL;
-	for (size_t i = 0; i < n && i < ADDRESSES_MAX; i++) {
+	for (size_t i = 0, lines = 0; i < n && lines < BV_ADDRESSES_MAX; i++) {
 		char text[INET6_ADDRSTRLEN];
-		if (!v[i].link_local_or_loopback && inet_ntop(v[i].family, v[i].bytes, text, sizeof(text)))
-			bv_buf_printf(&b, "%s %s/%u\n", v[i].interface, text, v[i].prefix);
+		if (v[i].link_local_or_loopback || !inet_ntop(v[i].family, v[i].bytes, text, sizeof(text)))
+			continue;
+		/* To the kernel almost any byte may be part of a name. */
+		for (char *c = v[i].interface; *c; c++)
+			if (*c <= ' ' || *c >= 0x7f)
+				*c = '?';
+		bv_buf_printf(&b, "%s %s/%u\n", v[i].interface, text, v[i].prefix);
+		lines++;
 	}
 	return bv_buf_take(&b);
 }

@@ -152,7 +152,7 @@ static int do_lines(const struct guest *g, int root, struct bv_error *err)
 
 /* ---- what there is anyhow ---- */
 
-/* A mount of ours, where nothing is mounted yet. */
+/* A mount of ours, where the rootfs or the kernel has mounted nothing. */
 static int mount_unless_there(int root, const char *path, const char *type, const char *options, uint64_t attributes,
 			      struct bv_error *err)
 {
@@ -231,9 +231,9 @@ int guest_mount_all(struct guest *g, struct bv_error *err)
 		return bv_fail_errno(err, "the guest cannot open its root");
 	int r = mount_unless_there(root, "/run", "tmpfs", "mode=755", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, err);
 	if (r == 0)
-		r = do_lines(g, root, err);
-	if (r == 0)
 		r = mount_defaults(g, root, err);
+	if (r == 0)
+		r = do_lines(g, root, err);
 	put_share_away(g);
 	return r;
 }

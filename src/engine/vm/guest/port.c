@@ -16,7 +16,7 @@
 #include "util/file.h"
 #include "util/num.h"
 
-enum { OPEN_TIMEOUT_MS = 5000, OPEN_EVERY_MS = 10, SEND_TIMEOUT_MS = 10000 };
+enum { SEND_EVERY_MS = 10, SEND_TIMEOUT_MS = 10000 };
 
 #define PORTS "/sys/class/virtio-ports"
 
@@ -48,9 +48,9 @@ static int open_node(const char *port)
 	return fd < 0 ? -code : fd;
 }
 
-/* -EAGAIN: it is not there yet. */
-static int open_port(void)
+int bv_guest_agent_open(void *data)
 {
+	(void)data;
 	autodir DIR *dir = opendir(PORTS);
 	const struct dirent *d;
 	while (dir && (d = readdir(dir))) {
@@ -64,24 +64,6 @@ static int open_port(void)
 		return fd == -ENOENT || fd == -ENXIO || fd == -ENODEV ? -EAGAIN : fd;
 	}
 	return -EAGAIN;
-}
-
-int bv_guest_agent_open(struct bv_error *err)
-{
-	const struct timespec pause = { .tv_nsec = OPEN_EVERY_MS * 1000000L };
-	const int64_t deadline = bv_now_ms() + OPEN_TIMEOUT_MS;
-	for (;;) {
-		int fd = open_port();
-		if (fd >= 0)
-			return fd;
-		if (fd != -EAGAIN)
-			return bv_fail(err, fd, "cannot open the agent's port %s: %s", BV_GUEST_PORT, strerror(-fd));
-		if (bv_now_ms() >= deadline)
-			break;
-		nanosleep(&pause, NULL);
-	}
-	bv_fail(err, ENODEV, "the guest's kernel shows no virtio port named %s in " PORTS, BV_GUEST_PORT);
-	return bv_hint(err, "does it have virtio_console, and the bus that the machine has?");
 }
 
 /* ---- frames before there is an agent ---- */
@@ -107,7 +89,7 @@ void bv_guest_send(int port, uint16_t type, uint16_t flags, uint32_t channel, co
 			return;
 		/* Hung up, poll does not wait: the host may yet come. */
 		if (p.revents & (POLLHUP | POLLERR))
-			nanosleep(&(struct timespec){ .tv_nsec = OPEN_EVERY_MS * 1000000L }, NULL);
+			nanosleep(&(struct timespec){ .tv_nsec = SEND_EVERY_MS * 1000000L }, NULL);
 	}
 }
 

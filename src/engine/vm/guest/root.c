@@ -171,7 +171,11 @@ static int mount_by_trial(struct root_mount m, struct bv_error *err)
 			return bv_hint(err, "the disk is read-only: lxc.rootfs.options = ro");
 		}
 	}
-	bv_fail(err, EINVAL, "the guest knows no file system on %s", m.source);
+	if (m.options)
+		bv_fail(err, EINVAL, "the guest knows no file system on %s that takes the options \"%s\"", m.source,
+			m.options);
+	else
+		bv_fail(err, EINVAL, "the guest knows no file system on %s", m.source);
 	return bv_hint(err, "a disk is tried as ext4, xfs, btrfs, squashfs, erofs and iso9660, as far as the guest's "
 			    "kernel has these");
 }

@@ -10,7 +10,6 @@
 #include "rootfs/rootat.h"
 #include "sys/mountfd.h"
 #include "util/cleanup.h"
-#include "util/log.h"
 
 int guest_take_console(struct bv_error *err)
 {
@@ -38,17 +37,6 @@ static int look_for(void *data)
 	return errno == ENOENT ? -EAGAIN : -errno;
 }
 
-/* lxc.tty.dir: in a container the terminal lies there, and /dev/ttyN is the link. Here it is the other way round. */
-static void link_tty(const char *dir, unsigned int n)
-{
-	autofree char *path = bv_asprintf("%s/tty%u", dir, n);
-	autofree char *text = bv_asprintf("/dev/tty%u", n);
-	autoclose int dev = open("/dev", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	autoclose int made = dev < 0 ? -1 : bv_rootat_mkdir_p(dev, dir, 0755);
-	if (made >= 0 && path && text && symlinkat(text, dev, path) < 0 && errno != EEXIST)
-		bv_info("guest", "no link /dev/%s: %s", path, strerror(errno));
-}
-
 static int make_tty(const struct guest *g, unsigned int n, struct bv_error *err)
 {
 	char from[24], to[24];
@@ -65,8 +53,6 @@ static int make_tty(const struct guest *g, unsigned int n, struct bv_error *err)
 	r = target < 0 ? target : mnt < 0 ? mnt : bv_rootat_attach(mnt, target);
 	if (r < 0)
 		return bv_fail(err, -r, "the guest cannot make %s out of %s: %s", to, from, strerror(-r));
-	if (g->cfg->tty_dir && *g->cfg->tty_dir)
-		link_tty(g->cfg->tty_dir, n);
 	return 0;
 }
 
