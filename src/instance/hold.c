@@ -49,19 +49,38 @@ static bool uses(int dirfd, const char *name, const struct stat *rootfs)
 	return found;
 }
 
-/* Another run of this lxcpath that uses the rootfs. */
+/* Among the runs of one lxcpath, RUN/ID: is there one that uses the rootfs? `self`: the name of ours, NULL elsewhere. */
+static int look_at_runs(int root, const char *id, const char *self, const struct stat *rootfs, struct bv_error *err)
+{
+	autoclose int fd = openat(root, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	autodir DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+	const struct dirent *e;
+	if (dir)
+		take_fd(&fd);
+	while (dir && (e = readdir(dir))) {
+		if (e->d_name[0] == '.' || (self && bv_streq(e->d_name, self)) || !uses(dirfd(dir), e->d_name, rootfs))
+			continue;
+		bv_fail(err, EBUSY, "%s%s runs from the same rootfs, and a VM must have it alone", e->d_name,
+			self ? "" : ", an instance of another lxcpath,");
+		return bv_hint(err, "lxc-stop -n %s%s", e->d_name, self ? "" : " -P LXCPATH");
+	}
+	return 0;
+}
+
+/* Another run that uses the rootfs, of whatever lxcpath. */
 static int find_user(const char *lxcpath, const char *name, const struct stat *rootfs, struct bv_error *err)
 {
 	char parent[BV_RUN_PATH_MAX];
 	int r = bv_rundir_parent(lxcpath, parent, sizeof(parent), err);
-	autodir DIR *dir = r == 0 ? opendir(parent) : NULL;
+	if (r < 0)
+		return r;
+	char *own_id = strrchr(parent, '/');
+	*own_id++ = '\0';
+	autodir DIR *dir = opendir(parent);
 	const struct dirent *e;
-	while (dir && (e = readdir(dir))) {
-		if (e->d_name[0] == '.' || bv_streq(e->d_name, name) || !uses(dirfd(dir), e->d_name, rootfs))
-			continue;
-		bv_fail(err, EBUSY, "%s runs from the same rootfs, and a VM must have it alone", e->d_name);
-		return bv_hint(err, "lxc-stop -n %s", e->d_name);
-	}
+	while (dir && r == 0 && (e = readdir(dir)))
+		if (e->d_name[0] != '.')
+			r = look_at_runs(dirfd(dir), e->d_name, bv_streq(e->d_name, own_id) ? name : NULL, rootfs, err);
 	return r;
 }
 
