@@ -67,24 +67,26 @@ static int look_at_runs(int root, const char *id, const char *self, const struct
 	return 0;
 }
 
-/* Another run that uses the rootfs, of whatever lxcpath. */
-static int find_user(const char *lxcpath, const char *name, const struct stat *rootfs, struct bv_error *err)
+/* Another run than `own` that uses the rootfs, of whatever lxcpath. ROOT/ID/NAME is the path of a run directory. */
+static int find_user(const struct bv_rundir *own, const struct stat *rootfs, struct bv_error *err)
 {
-	char parent[BV_RUN_PATH_MAX];
-	int r = bv_rundir_parent(lxcpath, parent, sizeof(parent), err);
-	if (r < 0)
-		return r;
-	char *own_id = strrchr(parent, '/');
-	*own_id++ = '\0';
-	autodir DIR *dir = opendir(parent);
+	autofree char *root = strdup(own->path);
+	char *name = root ? strrchr(root, '/') : NULL;
+	if (!name)
+		return bv_fail(err, ENOMEM, "out of memory");
+	*name++ = '\0';
+	char *id = strrchr(root, '/');
+	*id++ = '\0';
+	autodir DIR *dir = opendir(root);
 	const struct dirent *e;
+	int r = 0;
 	while (dir && r == 0 && (e = readdir(dir)))
 		if (e->d_name[0] != '.')
-			r = look_at_runs(dirfd(dir), e->d_name, bv_streq(e->d_name, own_id) ? name : NULL, rootfs, err);
+			r = look_at_runs(dirfd(dir), e->d_name, bv_streq(e->d_name, id) ? name : NULL, rootfs, err);
 	return r;
 }
 
-int bv_hold_rootfs(const char *lxcpath, const char *name, const struct bv_config *cfg, bool exclusive, int *lock,
+int bv_hold_rootfs(const struct bv_rundir *own, const struct bv_config *cfg, bool exclusive, int *lock,
 		   struct bv_error *err)
 {
 	autofree char *place = place_of(cfg);
@@ -104,7 +106,7 @@ int bv_hold_rootfs(const char *lxcpath, const char *name, const struct bv_config
 	struct stat st;
 	if (fstat(fd, &st) < 0)
 		return bv_fail_errno(err, "cannot look at %s", place);
-	int r = find_user(lxcpath, name, &st, err);
+	int r = find_user(own, &st, err);
 	if (r == 0)
 		*lock = take_fd(&fd);
 	return r;

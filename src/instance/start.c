@@ -108,7 +108,7 @@ static int step_rootfs(void *ctx, struct bv_error *err)
 	/* At a reboot it is ours already. */
 	if (m->rootfs_lock >= 0)
 		return 0;
-	return bv_hold_rootfs(m->lxcpath, m->name, m->config, m->engine->exclusive, &m->rootfs_lock, err);
+	return bv_hold_rootfs(&m->rd, m->config, m->engine->exclusive, &m->rootfs_lock, err);
 }
 
 static void undo_rootfs(void *ctx)
