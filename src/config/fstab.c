@@ -204,7 +204,7 @@ static int with_line(const char *line, const char *where, bv_mount_line_fn fn, v
 		bv_info("mounts", "%s: %s (optional)", where, own.what);
 		return 0;
 	}
-	bv_error_prefix(&own, "%s: ", where);
+	bv_error_prefix(&own, "%s", where);
 	if (err && !err->code)
 		*err = own;
 	return r;

@@ -80,7 +80,7 @@ static int mount_rootfs(const struct bv_config *cfg, int userns_fd, bool in_moni
 
 	int r = bv_mount_options_parse(&m, cfg->rootfs_options ? cfg->rootfs_options : "", err);
 	if (r < 0)
-		return bv_error_prefix(err, "lxc.rootfs.options = %s: ", cfg->rootfs_options);
+		return bv_error_prefix(err, "lxc.rootfs.options = %s", cfg->rootfs_options);
 	r = bv_storage_open(&storage, cfg, err);
 	if (r < 0)
 		return r;

@@ -140,10 +140,10 @@ static int do_lines(const struct guest *g, int root, struct bv_error *err)
 		if (r >= 0)
 			continue;
 		if (m.optional) {
-			bv_info("guest", "lxc.mount.entry = %s: %s (optional)", line, own.what);
+			bv_info("guest", "no mount on %s, which is optional: %s", m.target, own.what);
 			continue;
 		}
-		bv_error_prefix(&own, "lxc.mount.entry = %s: ", line);
+		bv_error_prefix(&own, "the mount on %s of the configuration", m.target ? m.target : line);
 		*err = own;
 		return r;
 	}
