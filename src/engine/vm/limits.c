@@ -187,3 +187,10 @@ int bv_vm_limits_read(struct bv_vm_limits *ret, const struct bv_config *cfg, str
 		r = read_cpus(cfg, &ret->cpus, err);
 	return r;
 }
+
+uint64_t bv_vm_balloon_target(uint64_t memory, uint64_t high, bool kvm)
+{
+	uint64_t overhead = bv_vm_overhead(high, kvm), least = BV_VM_MEMORY_LEAST_MIB * MIB;
+	uint64_t target = high > overhead + least ? high - overhead : least;
+	return target < memory ? target - target % MIB : memory;
+}

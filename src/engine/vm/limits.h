@@ -26,5 +26,14 @@ int bv_vm_limits_read(struct bv_vm_limits *ret, const struct bv_config *cfg, str
  */
 uint64_t bv_vm_overhead(uint64_t limit, bool kvm);
 
+/*
+ * Of `memory` bytes of RAM, how many a guest is to have when lxc.cgroup*.memory.high is `high`, which counts what the VMM
+ * needs as well. Never so few that it would not live.
+ */
+uint64_t bv_vm_balloon_target(uint64_t memory, uint64_t high, bool kvm);
+
+/* The least RAM, in MiB: a kernel and its initramfs do not start in less. */
+enum { BV_VM_MEMORY_LEAST_MIB = 64 };
+
 /* TCG's buffer for generated code, in MiB, for a guest with `memory` bytes: agrees with bv_vm_overhead. */
 unsigned int bv_vm_code_buffer(uint64_t memory);

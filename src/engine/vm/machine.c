@@ -22,8 +22,6 @@ enum {
 	LOOKS_OFTEN = 30,          /* for so many looks; then twice as long each time, up to */
 	LOOK_LAST_MS = 16000,
 	LOOKS_SURE = 5,            /* in a row, where the registers don't tell a halted CPU from a busy one */
-	BALLOON_LEAST = 64 << 20,  /* less and the guest would not live */
-	BALLOON_UNIT = 1 << 20,
 };
 
 /* ---- events ---- */
@@ -137,17 +135,6 @@ void sv_machine_ready(struct supervisor *s)
 		set_balloon(s, s->balloon);
 }
 
-/* memory.high counts what QEMU needs as well (bv_vm_overhead). */
-static uint64_t balloon_for(const struct supervisor *s, const char *high)
-{
-	uint64_t limit;
-	if (bv_parse_u64(high, &limit) < 0)
-		return s->memory; /* "max" */
-	uint64_t overhead = bv_vm_overhead(limit, s->kvm);
-	uint64_t target = limit > overhead + BALLOON_LEAST ? limit - overhead : BALLOON_LEAST;
-	return target < s->memory ? target - target % BALLOON_UNIT : s->memory;
-}
-
 void sv_machine_high_changed(struct supervisor *s)
 {
 	char events[sizeof(struct inotify_event) + 256], high[32];
@@ -161,7 +148,9 @@ void sv_machine_high_changed(struct supervisor *s)
 		return;
 	}
 	high[n] = '\0';
-	uint64_t wanted = balloon_for(s, bv_strip(high));
+	uint64_t limit, wanted = s->memory; /* "max" is no number */
+	if (bv_parse_u64(bv_strip(high), &limit) == 0)
+		wanted = bv_vm_balloon_target(s->memory, limit, s->kvm);
 	if (s->ready && wanted != s->balloon)
 		set_balloon(s, wanted);
 	s->balloon = wanted;

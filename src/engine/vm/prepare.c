@@ -170,10 +170,7 @@ static int find_kernel(const struct bv_run *run, struct bv_vm *vm, struct bv_err
 		.rootfs = vm->rootfs,
 		.needed = bv_vm_spec_needed(&vm->spec),
 	};
-	int r = bv_kernel_find(&vm->kernel, &wish, err);
-	if (r == 0)
-		bv_info("vm", "kernel %s (%s)", vm->kernel.image_path, vm->kernel.where);
-	return r;
+	return bv_kernel_find(&vm->kernel, &wish, err);
 }
 
 /* ---- what the guest is told ---- */

@@ -19,7 +19,6 @@
 
 enum {
 	MEMORY_DEFAULT_MIB = 512,
-	MEMORY_LEAST_MIB = 64, /* a kernel and its initramfs do not start in less */
 	CMDLINE_MAX = 2047,    /* COMMAND_LINE_SIZE of x86 and of arm64, less the NUL */
 	LPJ_PER_KHZ = 4,       /* loops per jiffy with HZ=250, when a loop takes one tick of the TSC */
 };
@@ -153,7 +152,7 @@ static int fail_memory(const struct bv_vm_limits *l, uint64_t overhead, struct b
 		"%s is %" PRIu64 " MiB: QEMU itself needs up to %" PRIu64 " of it, and that leaves too little for a VM",
 		l->memory_key, l->memory_max / MIB, overhead / MIB);
 	return bv_hint(err, "raise it to %" PRIu64 "M or more, or say with vm.memory how much the guest is to have",
-		       overhead / MIB + MEMORY_LEAST_MIB);
+		       overhead / MIB + BV_VM_MEMORY_LEAST_MIB);
 }
 
 static int choose_memory(struct bv_vm_spec *spec, const struct bv_config *cfg, const struct bv_vm_limits *l,
@@ -168,7 +167,7 @@ static int choose_memory(struct bv_vm_spec *spec, const struct bv_config *cfg, c
 				(cfg->vm_memory + overhead) / MIB);
 	} else if (l->memory_max == 0) {
 		spec->memory = MEMORY_DEFAULT_MIB * MIB;
-	} else if (l->memory_max < overhead + MEMORY_LEAST_MIB * MIB) {
+	} else if (l->memory_max < overhead + BV_VM_MEMORY_LEAST_MIB * MIB) {
 		return fail_memory(l, overhead, err);
 	} else {
 		spec->memory = l->memory_max - overhead;
@@ -177,17 +176,13 @@ static int choose_memory(struct bv_vm_spec *spec, const struct bv_config *cfg, c
 	return 0;
 }
 
-/* memory.high counts what QEMU needs as well; a guest that is asked for nearly all would not live. */
 static void choose_balloon(struct bv_vm_spec *spec, const struct bv_config *cfg, const struct bv_vm_limits *l)
 {
 	spec->has_balloon = cfg->vm_balloon;
 	if (!cfg->vm_balloon || l->memory_high == 0)
 		return;
-	uint64_t overhead = bv_vm_overhead(l->memory_high, spec->accel == BV_VM_KVM);
-	uint64_t least = MEMORY_LEAST_MIB * MIB;
-	uint64_t target = l->memory_high > overhead + least ? l->memory_high - overhead : least;
-	if (target < spec->memory)
-		spec->balloon = target - target % MIB;
+	uint64_t target = bv_vm_balloon_target(spec->memory, l->memory_high, spec->accel == BV_VM_KVM);
+	spec->balloon = target < spec->memory ? target : 0;
 }
 
 static void choose_cpus(struct bv_vm_spec *spec, const struct bv_config *cfg, const struct bv_vm_limits *l,
