@@ -272,7 +272,7 @@ static void lose_agent(struct supervisor *s, int r)
 	sv_clients_fail(s, &err);
 	/* QEMU that ends closes everything: its end says more. */
 	if (hung_up)
-		sv_set_timer(s, SV_TIMER_BROKEN, 2000);
+		sv_set_timer(s, SV_TIMER_BROKEN, BV_SV_BROKEN_MS);
 	else if (!s->ready)
 		sv_fail(s, &err);
 	else

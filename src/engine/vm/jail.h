@@ -58,6 +58,12 @@ int bv_jail_make_qemu_root(const struct bv_jail_qemu *jail, struct bv_error *err
 int bv_jail_enter_qemu(const struct bv_jail_qemu *jail, const int *keep, size_t n_keep, struct bv_error *err);
 
 /*
+ * In the parent of a child that is to be QEMU or a file server: until its exec closes the pipe `failure`, which takes
+ * milliseconds, or the child has written into it the struct bv_error that says why there was none.
+ */
+int bv_jail_wait_for_exec(int failure, struct bv_error *err);
+
+/*
  * In the supervisor, once the guest runs: the copies of kernel and initramfs go from QEMU's root, and their memory with
  * them. QEMU reads them at its start only.
  */

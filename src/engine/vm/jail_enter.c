@@ -138,3 +138,16 @@ int bv_jail_enter_qemu(const struct bv_jail_qemu *jail, const int *keep, size_t 
 		return bv_fail_errno(err, "cannot set no_new_privs for QEMU");
 	return r;
 }
+
+int bv_jail_wait_for_exec(int failure, struct bv_error *err)
+{
+	struct bv_error told;
+	ssize_t n;
+	while ((n = read(failure, &told, sizeof(told))) < 0 && errno == EINTR)
+		;
+	if (n != (ssize_t)sizeof(told))
+		return 0;
+	if (err)
+		*err = told;
+	return told.code > 0 ? -told.code : -EIO;
+}

@@ -17,7 +17,6 @@
 
 enum {
 	LINGER_MS = 5000,          /* for QEMU to end, once the guest has */
-	BROKEN_MS = 2000,          /* for QEMU to end, once it has hung up */
 	LOOK_FIRST_MS = 500,       /* between looks at the CPUs, */
 	LOOKS_OFTEN = 30,          /* for so many looks; then twice as long each time, up to */
 	LOOK_LAST_MS = 16000,
@@ -93,7 +92,7 @@ void sv_machine_serve(struct supervisor *s, bool readable, bool writable)
 		return;
 	/* It hangs up when it ends; then how it ends says more. */
 	if (failure->code == EPIPE)
-		sv_set_timer(s, SV_TIMER_BROKEN, BROKEN_MS);
+		sv_set_timer(s, SV_TIMER_BROKEN, BV_SV_BROKEN_MS);
 	else
 		sv_fail(s, failure);
 }

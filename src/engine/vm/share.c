@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "engine/process.h"
+#include "engine/vm/jail.h"
 #include "engine/vm/jail_internal.h"
 #include "security/security.h"
 #include "sys/kernel.h"
@@ -341,20 +342,6 @@ static int give_maps(const struct bv_share_how *how, pid_t pid, struct ends *e, 
 	return r;
 }
 
-/* Until the exec, which closes the pipe. */
-static int wait_for_exec(const struct ends *e, struct bv_error *err)
-{
-	struct bv_error told;
-	ssize_t n;
-	while ((n = read(e->report[0], &told, sizeof(told))) < 0 && errno == EINTR)
-		;
-	if (n != (ssize_t)sizeof(told))
-		return 0;
-	if (err)
-		*err = told;
-	return -told.code;
-}
-
 static int start(struct bv_share *ret, const struct bv_share_how *how, struct ends *e, struct bv_error *err)
 {
 	autoclean(bv_strv_clear) struct bv_strv argv = { 0 };
@@ -375,7 +362,7 @@ static int start(struct bv_share *ret, const struct bv_share_how *how, struct en
 	r = give_maps(how, pid, e, err);
 	close_fd(&e->go[0]);
 	if (r == 0)
-		r = wait_for_exec(e, err);
+		r = bv_jail_wait_for_exec(e->report[0], err);
 	if (r < 0) {
 		kill(pid, SIGKILL);
 		waitpid(pid, NULL, 0);

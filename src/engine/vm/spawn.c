@@ -180,20 +180,6 @@ static void __attribute__((noreturn)) become_qemu(struct spawn *sp, int log, int
 	_exit(NOT_EXECUTED);
 }
 
-/* Until the exec, which takes milliseconds. */
-static int wait_for_exec(int failure, struct bv_error *err)
-{
-	struct bv_error told;
-	ssize_t n;
-	while ((n = read(failure, &told, sizeof(told))) < 0 && errno == EINTR)
-		;
-	if (n != (ssize_t)sizeof(told))
-		return 0;
-	if (err)
-		*err = told;
-	return told.code > 0 ? -told.code : -EIO;
-}
-
 static int start_qemu(void *ctx, struct bv_error *err)
 {
 	struct spawn *sp = ctx;
@@ -215,7 +201,7 @@ static int start_qemu(void *ctx, struct bv_error *err)
 	close(failure[1]);
 	sp->s->qemu = pid;
 	sp->s->logs[0] = (struct sv_log){ .fd = log[0], .name = "qemu" };
-	r = wait_for_exec(failure[0], err);
+	r = bv_jail_wait_for_exec(failure[0], err);
 	close(failure[0]);
 	return r;
 }

@@ -25,6 +25,7 @@ enum {
 	BV_SV_AGENT_MAX = 8 << 20, /* bytes that the guest has not read, before clients are left waiting */
 	BV_SV_LOGS = 3,
 	BV_SV_LINE = 256,
+	BV_SV_BROKEN_MS = 2000,    /* for QEMU to end, once it has hung up */
 };
 
 /* ---- frame_stream.c: frames over a non-blocking stream socket ---- */
