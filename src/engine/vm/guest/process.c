@@ -87,8 +87,9 @@ int guest_restrict(const struct guest *g, struct bv_error *err)
 	uint64_t keep = 0;
 
 	int r = bv_caps_resolve(cfg, &keep, err);
-	/* Without it nobody could switch the VM off, and a container's init ends without it. */
-	keep |= UINT64_C(1) << CAP_SYS_BOOT;
+	/* Without it an init could not switch the VM off, where a container ends with its init. */
+	if (!g->boot.execute)
+		keep |= UINT64_C(1) << CAP_SYS_BOOT;
 	if (r == 0)
 		r = bv_process_groups(cfg, &groups, &n_groups, err);
 	if (r == 0)

@@ -8,7 +8,7 @@
 
 /* ---- out ---- */
 
-/* Frames stay apart, so that each is one write: another process (init, with ENDED) may write between two. */
+/* Frames stay apart, so that each is one write: when process 1 kills us, its own (ENDED) comes behind a whole one. */
 struct agent_out_frame {
 	struct agent_out_frame *next;
 	size_t len, done;
