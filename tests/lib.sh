@@ -93,12 +93,13 @@ BIVALVE_RUN=${BIVALVE_RUN:-$TMPDIR/run}
 export BIVALVE_RUN
 
 # ---- instances for tests ----
-# A busybox rootfs: made once a test, shared by its instances unless they want their own.
+# A busybox rootfs: made once a test, shared by its instances unless they want their own. $busybox_applets: only these,
+# one a line.
 # busybox_rootfs DIR
 busybox_rootfs() {
 	mkdir -p "$1/bin" "$1/sbin" "$1/etc" "$1/dev" "$1/proc" "$1/sys" "$1/tmp" "$1/run" "$1/root" "$1/var" "$1/usr"
 	cp "$(command -v busybox)" "$1/bin/busybox" || return 1
-	"$1/bin/busybox" --list | while read -r applet; do
+	printf '%s\n' "${busybox_applets:-$("$1/bin/busybox" --list)}" | while read -r applet; do
 		[ "$applet" = busybox ] || ln -sf /bin/busybox "$1/bin/$applet"
 	done
 	ln -sf /bin/busybox "$1/sbin/init"
