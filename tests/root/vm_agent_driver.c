@@ -84,7 +84,7 @@ static void run_agent(int port)
 	bv_guest_agent_run(port, cfg);
 }
 
-/* As process 1: "systemd", "sysvinit", "late" (hears of nothing at first), "execute", "busybox", "halting" at SIGPWR. */
+/* As process 1: "systemd", "sysvinit", "late" (hears of nothing at first), "execute", "busybox", "halting". */
 static void __attribute__((noreturn)) be_init(const char *kind, int report)
 {
 	sigset_t set;
