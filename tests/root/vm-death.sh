@@ -70,6 +70,22 @@ start "halt"
 inside halt
 check "a guest that halts without power-off is STOPPED" eventually 15 in_state STOPPED
 
+# ---- while it boots ----
+has_processes() { grep -q '^init ' "$BIVALVE_RUN"/*/$N/state 2>/dev/null; }
+boots() {
+	lxc-start -P "$L" -n $N 2>"$TMPDIR/err" &
+	starting=$!
+	check "$1: its state names its processes" eventually 5 has_processes
+}
+boots "stopped while it boots"
+check "stopped while it boots: at once" timeout 2 lxc-stop -P "$L" -n $N -k
+check_not "stopped while it boots: the start fails" wait $starting
+gone "stopped while it boots"
+boots "monitor killed while it boots"
+kill -9 "$(monitor)"
+check_not "monitor killed while it boots: the start fails" wait $starting
+gone "monitor killed while it boots"
+
 # ---- starts that fail: one sentence, and nothing is left ----
 fails_with() {
 	what=$1 pattern=$2
