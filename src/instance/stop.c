@@ -15,6 +15,8 @@
 
 /* How long init's death by SIGKILL and the clean-up after it may take before that is an error of its own. */
 enum { KILL_GRACE_S = 30, FREEZE_TIMEOUT_MS = 10000 };
+/* How long the start after a reboot may take: the engines give up by themselves, a VM's after two minutes. */
+enum { REBOOT_GRACE_S = 150 };
 /* How long a start may take to have an init before lxc-stop -k takes it for one that hangs. */
 enum { START_GRACE_S = 3 };
 /* How long, and how often, to look for the end of the clean-up before waiting for it in earnest. */
@@ -103,7 +105,7 @@ static int wait_reboot(struct bv_instance *inst, struct bv_handle *h, int timeou
 		bv_fail(err, ETIMEDOUT, "init of %s did not reboot within %d s", inst->name, timeout_s);
 		return bv_hint(err, "lxc-stop -n %s -k ends it, lxc-start starts it again", inst->name);
 	}
-	int r = bv_wait_until(inst, has_rebooted, &h->state, KILL_GRACE_S, err);
+	int r = bv_wait_until(inst, has_rebooted, &h->state, REBOOT_GRACE_S, err);
 	enum bv_state state;
 	if (r == 0 && bv_instance_state(inst, &state, NULL) == 0 && state == BV_STOPPED)
 		r = bv_fail(err, EIO, "%s stopped where it was to reboot", inst->name);

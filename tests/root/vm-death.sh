@@ -12,7 +12,7 @@ busybox_rootfs "$TMPDIR/rootfs"
 ip link add vmbr0 type bridge
 ip link set vmbr0 up
 instance "$L" $N "$TMPDIR/rootfs" "lxc.net.0.type = veth" "lxc.net.0.link = vmbr0" "lxc.net.0.flags = up" \
-	"engine = vm" "vm.kernel = $(kernel -cloud-amd64)" "vm.memory = 192M"
+	"engine = vm" "vm.kernel = $(kernel -cloud-amd64)" "vm.memory = 192M" "vm.cpus = 1"
 
 state() { lxc-info -P "$L" -n $N -sH; }
 in_state() { [ "$(state)" = "$1" ]; }

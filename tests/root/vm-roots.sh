@@ -19,7 +19,7 @@ inside() {
 
 # vm NAME ROOTFS [LINE]...
 vm() {
-	instance "$L" "$@" "vm.memory = 192M" "lxc.net.0.type = empty" \
+	instance "$L" "$@" "vm.memory = 192M" "vm.cpus = 1" "lxc.net.0.type = empty" \
 		"lxc.mount.entry = $TMPDIR/shared mnt/shared none bind,create=dir 0 0"
 }
 
@@ -75,7 +75,7 @@ ends mapped "mapped owners"
 
 # ---- the machine's size ----
 vm size "$TMPDIR/rootfs" "vm.kernel = $(kernel -cloud-amd64)" "lxc.cgroup2.memory.max = 448M" "lxc.cgroup2.cpuset.cpus = 0"
-sed -i '/^vm.memory/d' "$L/size/config"
+sed -i '/^vm.memory/d; /^vm.cpus/d' "$L/size/config"
 lives size "limits"
 memory=$(inside size awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo)
 check "limits: RAM is less than memory.max ($memory MiB)" test "$memory" -lt 448 -a "$memory" -gt 128

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=sh
 # bed: cpu=EPYC,+svm
+# by name alone: nested KVM by translation takes minutes, and hung once in five runs
 # Inside the test bed: an instance as a VM by KVM, on a host such as most are: cgroup v2 alone, systemd, AppArmor. The
 # KVM is a nested one, whose kernel code runs without being emulated, be it slowly.
 . "${BV_SRC:-.}/tests/lib.sh"
