@@ -153,7 +153,8 @@ const struct bv_engine *bv_engine_described(const char *description);
 
 /*
  * clone3(2) with `flags` into the instance's v2 cgroup (clone(2) where the kernel, before 5.3, or a filter does not
- * know it): fills run->pidfd in the parent. *born_inside: the child is in that cgroup. The pid, 0 in the child, or -errno.
+ * know it): fills run->pidfd in the parent. *born_inside: the child is in that cgroup. The pid, 0 in the child, or
+ * -errno.
  */
 pid_t bv_engine_clone(struct bv_run *run, uint64_t flags, bool *born_inside);
 

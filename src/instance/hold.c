@@ -49,7 +49,7 @@ static bool uses(int dirfd, const char *name, const struct stat *rootfs)
 	return found;
 }
 
-/* Among the runs of one lxcpath, RUN/ID: is there one that uses the rootfs? `self`: the name of ours, NULL elsewhere. */
+/* Among the runs of one lxcpath, ROOT/ID: is there one that uses the rootfs? `self`: ours, NULL elsewhere. */
 static int look_at_runs(int root, const char *id, const char *self, const struct stat *rootfs, struct bv_error *err)
 {
 	autoclose int fd = openat(root, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

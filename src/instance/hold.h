@@ -15,6 +15,9 @@
  * and so at least one of two that start at once sees the other.
  */
 
-/* Take or test, for the run whose directory `own` is; *lock is the fd to keep (-1 for a container, or without a rootfs). -EBUSY: somebody else uses it. */
+/*
+ * Take or test, for the run whose directory `own` is; *lock is the fd to keep (-1 for a container, or without a
+ * rootfs). -EBUSY: somebody else uses it.
+ */
 int bv_hold_rootfs(const struct bv_rundir *own, const struct bv_config *cfg, bool exclusive, int *lock,
 		   struct bv_error *err);

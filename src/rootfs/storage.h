@@ -51,7 +51,7 @@ struct bv_storage {
 /* From lxc.rootfs.path. -ENOENT when the config has none (the instance shares the host's root: *ret stays zeroed). */
 int bv_storage_open(struct bv_storage *ret, const struct bv_config *cfg, struct bv_error *err);
 void bv_storage_clear(struct bv_storage *s);
-/* The file system on an image or a block device by its superblock, "ext4" for ext2 and ext3 too; NULL: none is known. */
+/* The file system on an image or a block device by its superblock, "ext4" for ext2 and ext3 too; NULL: unknown. */
 const char *bv_storage_image_fs(int image);
 /* A type by name ("overlayfs" and "none" too), or NULL; *names lists the known ones for a message. */
 const struct bv_storage_ops *bv_storage_find(const char *name, const char **names);

@@ -28,8 +28,8 @@ int bv_caps_apply(uint64_t keep, struct bv_error *err);
 int bv_caps_apply_until_exec(uint64_t keep, uint64_t until_exec, struct bv_error *err);
 
 /*
- * What is permitted becomes effective: after a uid other than 0 was taken with PR_SET_KEEPCAPS, permitted is still there
- * and effective is empty.
+ * What is permitted becomes effective: after a uid other than 0 was taken with PR_SET_KEEPCAPS, permitted is still
+ * there and effective is empty.
  */
 int bv_caps_raise_permitted(struct bv_error *err);
 

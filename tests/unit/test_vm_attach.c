@@ -716,7 +716,8 @@ static int relay(void *data, int master, int pidfd)
 {
 	struct user *u = data;
 	for (bool first = true, ended = false;;) {
-		struct pollfd p[] = { { .fd = master, .events = POLLIN }, { .fd = ended ? -1 : pidfd, .events = POLLIN } };
+		struct pollfd p[] = { { .fd = master, .events = POLLIN },
+				      { .fd = ended ? -1 : pidfd, .events = POLLIN } };
 		if (poll(p, 2, ended ? 0 : 10000) < 0 || (!p[0].revents && !p[1].revents))
 			return 0;
 		if (p[0].revents & POLLIN) {
@@ -762,10 +763,12 @@ static void serve_pty(struct server *v)
 	char typed[16] = "";
 	while (strlen(typed) < 6) {
 		f = expect(v, BV_FRAME_DATA);
-		snprintf(typed + strlen(typed), sizeof(typed) - strlen(typed), "%.*s", (int)f.len, (const char *)f.data);
+		size_t len = strlen(typed);
+		snprintf(typed + len, sizeof(typed) - len, "%.*s", (int)f.len, (const char *)f.data);
 	}
 	char answer[64];
-	snprintf(answer, sizeof(answer), "%u %u %s", rows, columns, strcmp(typed, "\003\004l\r\n\032") == 0 ? "good" : "bad");
+	bool good = strcmp(typed, "\003\004l\r\n\032") == 0;
+	snprintf(answer, sizeof(answer), "%u %u %s", rows, columns, good ? "good" : "bad");
 	say(v, 1, answer);
 	send_number(v, BV_FRAME_EXIT, 5);
 }

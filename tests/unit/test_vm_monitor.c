@@ -120,10 +120,13 @@ TEST(qmp)
 	set_up("vm (qemu, tcg)");
 	CHECK_STR(ask("query-status", false),
 	          "{\n  \"return\": {\n    \"status\": \"running\",\n    \"x\": [\n      1,\n      true\n    ]\n  }\n}\n");
-	CHECK_STR(ask("{ \"execute\" : \"balloon\", \"arguments\": { \"value\": 1 } }", false), "{\n  \"return\": {}\n}\n");
-	CHECK_STR(ask("nosuch", false), "QEMU refused nosuch: The command nosuch has not been found (CommandNotFound) | "
-	                                "lxc-vm-monitor web query-commands lists them");
-	CHECK_STR(ask("migrate", false), "QEMU refused migrate: Parameter 'uri' is missing (GenericError)");
+	CHECK_STR(ask("{ \"execute\" : \"balloon\", \"arguments\": { \"value\": 1 } }", false),
+	          "{\n  \"return\": {}\n}\n");
+	CHECK_STR(ask("nosuch", false),
+	          "QEMU refused nosuch: The command nosuch has not been found (CommandNotFound) | "
+	          "lxc-vm-monitor web query-commands lists them");
+	CHECK_STR(ask("migrate", false),
+	          "QEMU refused migrate: Parameter 'uri' is missing (GenericError)");
 	CHECK_STR(ask("odd", false), "QEMU's answer to odd is no JSON");
 	CHECK(strstr(ask("info status", false), "--hmp") != NULL);
 	CHECK(strstr(ask("{\"execute\": 1}", false), "a QMP command is one word") != NULL);

@@ -188,7 +188,9 @@ TEST(error_from_nowhere)
 TEST(exec_there_and_back)
 {
 	autoclean(bv_buf_clear) struct bv_buf b = { 0 };
-	struct bv_exec e = { .flags = BV_EXEC_PTY | BV_EXEC_PTY_STDIN, .uid = 1000, .gid = 100, .rows = 24, .columns = 80 };
+	struct bv_exec e = {
+		.flags = BV_EXEC_PTY | BV_EXEC_PTY_STDIN, .uid = 1000, .gid = 100, .rows = 24, .columns = 80,
+	};
 	struct bv_exec got;
 	e.cwd = strdup("/tmp");
 	bv_strv_add(&e.argv, "sh");

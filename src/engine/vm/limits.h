@@ -27,8 +27,8 @@ int bv_vm_limits_read(struct bv_vm_limits *ret, const struct bv_config *cfg, str
 uint64_t bv_vm_overhead(uint64_t limit, bool kvm);
 
 /*
- * Of `memory` bytes of RAM, how many a guest is to have when lxc.cgroup*.memory.high is `high`, which counts what the VMM
- * needs as well. Never so few that it would not live.
+ * Of `memory` bytes of RAM, how many a guest is to have when lxc.cgroup*.memory.high is `high`, which counts what the
+ * VMM needs as well. Never so few that it would not live.
  */
 uint64_t bv_vm_balloon_target(uint64_t memory, uint64_t high, bool kvm);
 

@@ -58,7 +58,7 @@ void bv_streams_sink(struct bv_streams *s, size_t i, int fd);
 
 /*
  * Copy until the command has ended and all its output is written: 0 and *exit_status. 0 as well, for nobody is to be
- * told, when the reader of the output is gone (128 + SIGPIPE), or when the user or the end of the terminal wants it over
- * (128 + that signal). Else -errno with the reason.
+ * told, when the reader of the output is gone (128 + SIGPIPE), or when the user or the end of the terminal wants it
+ * over (128 + that signal). Else -errno with the reason.
  */
 int bv_streams_copy(struct bv_streams *s, int *exit_status, struct bv_error *err);

@@ -166,7 +166,7 @@ static void conclude(struct supervisor *s, int status)
 
 /* ---- what QEMU and the file servers write to stderr ---- */
 
-/* What QEMU says behind "qemu-system-x86_64: ", unless it is no more than a warning; NULL: the line is no error of it. */
+/* What QEMU says behind "qemu-system-x86_64: ", unless it is no more than a warning; NULL: the line is no error. */
 static const char *qemu_error(const char *line)
 {
 	const char *colon = bv_after(line, "qemu-system-") ? strstr(line, ": ") : NULL;

@@ -13,7 +13,8 @@
 #include "util/error.h"
 
 /*
- * The supervisor: the VM's first process on the host, what bv_run.pid names. It is the first of a pid namespace; QEMU and the file servers are its children, and end with it, however it ends. It holds
+ * The supervisor: the VM's first process on the host, what bv_run.pid names. It is the first of a pid namespace; QEMU
+ * and the file servers are its children, and end with it, however it ends. It holds
  *   - QMP (the only client QEMU ever has): tells a reboot from a power-off, drives the balloon, freezes;
  *   - the agent's port: boot progress, addresses, signals for process 1, and the channels of attached commands;
  *   - the control socket RUN/NAME/vm: attached commands and QMP commands of users.
