@@ -119,7 +119,8 @@ TEST(qmp)
 {
 	set_up("vm (qemu, tcg)");
 	CHECK_STR(ask("query-status", false),
-	          "{\n  \"return\": {\n    \"status\": \"running\",\n    \"x\": [\n      1,\n      true\n    ]\n  }\n}\n");
+	          "{\n  \"return\": {\n    \"status\": \"running\",\n    \"x\": [\n      1,\n"
+	          "      true\n    ]\n  }\n}\n");
 	CHECK_STR(ask("{ \"execute\" : \"balloon\", \"arguments\": { \"value\": 1 } }", false),
 	          "{\n  \"return\": {}\n}\n");
 	CHECK_STR(ask("nosuch", false),
