@@ -40,8 +40,8 @@
 
 #include "config/config.h"
 #include "engine/process.h"
-#include "engine/vm/jail.h"
-#include "engine/vm/share.h"
+#include "engine/vm/jail/jail.h"
+#include "engine/vm/jail/share.h"
 #include "sys/mountfd.h"
 #include "util/cleanup.h"
 #include "util/num.h"

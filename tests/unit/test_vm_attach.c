@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "engine/environ.h"
-#include "engine/vm/control.h"
+#include "engine/vm/client/control.h"
 #include "sys/kernel.h"
 #include "util/cleanup.h"
 #include "util/file.h"
@@ -780,6 +780,7 @@ TEST(pty)
 	int status = -1, slave;
 	struct user u = { .resize = { .ws_row = 40, .ws_col = 120 }, .types = "\003\004l\r\n\032" };
 	autoclose int master = terminal(&slave);
+	(void)master; /* held open */
 	struct bv_engine_attach how = plain(slave, slave, slave);
 	how.pty_fds = 7;
 	how.relay = relay;
@@ -816,6 +817,7 @@ TEST(pty_beside_files)
 	int status = -1, slave;
 	struct user u = { .types = NULL };
 	autoclose int master = terminal(&slave), in = file_of("from a file\n", 12), out = file_of("", 0);
+	(void)master; /* held open */
 	struct bv_engine_attach how = plain(in, out, slave);
 	how.pty_fds = 4;
 	how.relay = relay;
@@ -848,6 +850,7 @@ TEST(the_terminal_hangs_up)
 	int status = -1, slave;
 	struct user u = { .hangs_up = true };
 	autoclose int master = terminal(&slave);
+	(void)master; /* held open */
 	struct bv_engine_attach how = plain(slave, slave, slave);
 	how.pty_fds = 7;
 	how.relay = relay;
@@ -872,6 +875,7 @@ TEST(the_vm_ends_under_a_pty)
 	int status = -1, slave;
 	struct user u = { .types = NULL };
 	autoclose int master = terminal(&slave);
+	(void)master; /* held open */
 	struct bv_engine_attach how = plain(slave, slave, slave);
 	how.pty_fds = 7;
 	how.relay = relay;
@@ -904,6 +908,7 @@ TEST(pty_output_is_complete)
 		int status = -1, slave;
 		struct user u = { .types = NULL };
 		autoclose int master = terminal(&slave);
+		(void)master; /* held open */
 		struct bv_engine_attach how = plain(slave, slave, slave);
 		how.pty_fds = 7;
 		how.relay = relay;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "engine/vm/initramfs.h"
+#include "engine/vm/kernel/initramfs.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -9,8 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "engine/vm/digest.h"
-#include "engine/vm/kernel.h"
+#include "engine/vm/kernel/digest.h"
+#include "engine/vm/kernel/kernel.h"
 #include "test.h"
 #include "util/cleanup.h"
 #include "util/file.h"

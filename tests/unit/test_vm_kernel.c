@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "engine/vm/kernel.h"
+#include "engine/vm/kernel/kernel.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "engine/vm/image.h"
+#include "engine/vm/kernel/image.h"
 #include "test.h"
 #include "util/cleanup.h"
 #include "util/file.h"

@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "engine/vm/control.h"
+#include "engine/vm/client/control.h"
 #include "instance/rundir.h"
 #include "sys/kernel.h"
 #include "util/cleanup.h"

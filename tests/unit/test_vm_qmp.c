@@ -236,7 +236,7 @@ TEST(garbage)
 /* Write `n` bytes of a line as fast as the client takes them. */
 static void say_long(size_t n)
 {
-	char block[65536];
+	static char block[65536];
 	memset(block, 'x', sizeof(block));
 	while (n > 0 && !bv_qmp_failed(q)) {
 		ssize_t w = send(peer, block, n < sizeof(block) ? n : sizeof(block), MSG_NOSIGNAL);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "test.h"
 
-#include "engine/vm/jail.h"
-#include "engine/vm/share.h"
+#include "engine/vm/jail/jail.h"
+#include "engine/vm/jail/share.h"
 #include "util/cleanup.h"
 
 static void check_line(const struct bv_share_how *how, const char *want)

@@ -5,7 +5,7 @@
 #include <sys/utsname.h>
 
 #include "config/internal.h"
-#include "engine/vm/kernel.h"
+#include "engine/vm/kernel/kernel.h"
 #include "engine/vm/limits.h"
 #include "engine/vm/probe.h"
 #include "test.h"

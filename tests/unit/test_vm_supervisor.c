@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "engine/vm/supervisor_internal.h"
+#include "engine/vm/supervisor/internal.h"
 #include "sys/kernel.h"
 #include "test.h"
 #include "util/cleanup.h"

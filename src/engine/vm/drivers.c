@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "engine/vm/spec.h"
 
-#include "engine/vm/kernel.h"
+#include "engine/vm/kernel/kernel.h"
 #include "util/cleanup.h"
 
 /* The drivers that the guest's kernel needs for the devices that a spec has. */

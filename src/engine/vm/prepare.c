@@ -10,7 +10,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "engine/vm/initramfs.h"
+#include "engine/vm/kernel/initramfs.h"
 #include "rootfs/rootat.h"
 #include "rootfs/storage.h"
 #include "util/cleanup.h"

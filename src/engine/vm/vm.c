@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "engine/hook.h"
-#include "engine/vm/control.h"
+#include "engine/vm/client/control.h"
 #include "net/tap.h"
 #include "sys/kernel.h"
 #include "util/cleanup.h"

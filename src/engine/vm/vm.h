@@ -3,10 +3,21 @@
 
 #include "engine/engine.h"
 #include "engine/vm/boot.h"
-#include "engine/vm/supervisor.h"
+#include "engine/vm/supervisor/supervisor.h"
 #include "util/error.h"
 
-/* What the monitor's side of the VM engine shares: vm.c has the steps, prepare.c what a VM is made of. */
+/*
+ * The VM engine's rooms:
+ *   vm.c, prepare.c    the monitor's side: the steps of a start, and what a VM is made of
+ *   spec, keys, ...    a VM as the config and the host (probe.h) make it
+ *   kernel/            the guest's kernel, its modules, the initramfs
+ *   jail/              the walls around QEMU and the file servers (share.h)
+ *   supervisor/        the process that a VM is on the host
+ *   qemu/              QEMU's command line, and QMP
+ *   guest/             what runs inside: init, and the agent
+ *   client/            a command's side: attach, questions to the machine
+ *   protocol, boot     what host and guest have in common
+ */
 
 /*
  * Everything that can be decided before a process is made: spec, QEMU, kernel, what is mounted, the network's plan

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "engine/vm/initramfs.h"
+#include "engine/vm/kernel/initramfs.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,11 +10,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "engine/vm/cache.h"
-#include "engine/vm/digest.h"
-#include "engine/vm/image.h"
-#include "engine/vm/kernel.h"
-#include "engine/vm/modules.h"
+#include "engine/vm/kernel/cache.h"
+#include "engine/vm/kernel/digest.h"
+#include "engine/vm/kernel/image.h"
+#include "engine/vm/kernel/kernel.h"
+#include "engine/vm/kernel/modules.h"
 #include "util/cleanup.h"
 #include "util/file.h"
 #include "util/log.h"

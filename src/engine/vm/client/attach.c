@@ -15,8 +15,8 @@
 #include <unistd.h>
 
 #include "engine/environ.h"
-#include "engine/vm/control.h"
-#include "engine/vm/streams.h"
+#include "engine/vm/client/control.h"
+#include "engine/vm/client/streams.h"
 #include "sys/kernel.h"
 #include "util/cleanup.h"
 

@@ -3,7 +3,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "engine/vm/supervisor_internal.h"
+#include "engine/vm/supervisor/internal.h"
 #include "util/cleanup.h"
 
 /* What is left of a buffer moves to its front only when that much was taken from it. */

@@ -7,8 +7,8 @@
 #include <sys/ioctl.h>
 #include <time.h>
 
-#include "engine/vm/jail.h"
-#include "engine/vm/supervisor_internal.h"
+#include "engine/vm/jail/jail.h"
+#include "engine/vm/supervisor/internal.h"
 #include "util/cleanup.h"
 #include "util/file.h"
 #include "util/log.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "engine/vm/initramfs.h"
+#include "engine/vm/kernel/initramfs.h"
 
 #include <string.h>
 #include <sys/stat.h>

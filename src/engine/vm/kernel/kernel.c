@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "engine/vm/kernel.h"
+#include "engine/vm/kernel/kernel.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -8,8 +8,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "engine/vm/image.h"
-#include "engine/vm/modules.h"
+#include "engine/vm/kernel/image.h"
+#include "engine/vm/kernel/modules.h"
 #include "rootfs/rootat.h"
 #include "util/cleanup.h"
 #include "util/log.h"

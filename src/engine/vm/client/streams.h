@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #include "engine/engine.h"
-#include "engine/vm/control.h"
+#include "engine/vm/client/control.h"
 #include "util/error.h"
 #include "util/str.h"
 

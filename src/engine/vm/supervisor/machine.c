@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "engine/vm/limits.h"
-#include "engine/vm/supervisor_internal.h"
+#include "engine/vm/supervisor/internal.h"
 #include "util/cleanup.h"
 #include "util/log.h"
 #include "util/num.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "engine/vm/streams.h"
+#include "engine/vm/client/streams.h"
 
 #include <errno.h>
 #include <limits.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "engine/vm/share.h"
+#include "engine/vm/jail/share.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,8 +21,8 @@
 #include <unistd.h>
 
 #include "engine/process.h"
-#include "engine/vm/jail.h"
-#include "engine/vm/jail_internal.h"
+#include "engine/vm/jail/jail.h"
+#include "engine/vm/jail/internal.h"
 #include "security/security.h"
 #include "sys/kernel.h"
 #include "util/cleanup.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "engine/vm/supervisor.h"
+#include "engine/vm/supervisor/supervisor.h"
 
 #include <errno.h>
 #include <linux/capability.h>
@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #include "engine/process.h"
-#include "engine/vm/supervisor_internal.h"
+#include "engine/vm/supervisor/internal.h"
 #include "security/security.h"
 #include "sys/kernel.h"
 #include "sys/title.h"

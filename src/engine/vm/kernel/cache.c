@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "engine/vm/cache.h"
+#include "engine/vm/kernel/cache.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "engine/vm/image.h"
+#include "engine/vm/kernel/image.h"
 #include "util/cleanup.h"
 #include "util/file.h"
 #include "util/log.h"

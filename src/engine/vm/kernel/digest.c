@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "engine/vm/digest.h"
+#include "engine/vm/kernel/digest.h"
 
 #include <endian.h>
 #include <stdbool.h>

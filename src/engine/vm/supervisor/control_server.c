@@ -10,7 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "engine/vm/supervisor_internal.h"
+#include "engine/vm/supervisor/internal.h"
 #include "util/cleanup.h"
 #include "util/log.h"
 

@@ -9,9 +9,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "engine/vm/jail.h"
-#include "engine/vm/share.h"
-#include "engine/vm/supervisor_internal.h"
+#include "engine/vm/jail/jail.h"
+#include "engine/vm/jail/share.h"
+#include "engine/vm/supervisor/internal.h"
 #include "engine/vm/vm.h"
 #include "util/cleanup.h"
 #include "util/log.h"

@@ -6,7 +6,7 @@
 #include <sys/types.h>
 
 #include "engine/engine.h"
-#include "engine/vm/kernel.h"
+#include "engine/vm/kernel/kernel.h"
 #include "engine/vm/probe.h"
 #include "engine/vm/qemu/command.h"
 #include "engine/vm/spec.h"

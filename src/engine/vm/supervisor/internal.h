@@ -8,7 +8,7 @@
 #include "config/config.h"
 #include "engine/vm/protocol.h"
 #include "engine/vm/qemu/qmp.h"
-#include "engine/vm/supervisor.h"
+#include "engine/vm/supervisor/supervisor.h"
 #include "util/error.h"
 #include "util/str.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "engine/vm/image.h"
+#include "engine/vm/kernel/image.h"
 
 #include <ctype.h>
 #include <elf.h>
@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "engine/vm/kernel.h"
+#include "engine/vm/kernel/kernel.h"
 #include "util/cleanup.h"
 
 enum {

@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine/vm/kernel.h"
+#include "engine/vm/kernel/kernel.h"
 #include "util/error.h"
 #include "util/str.h"
 

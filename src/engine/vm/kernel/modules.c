@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "engine/vm/modules.h"
+#include "engine/vm/kernel/modules.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "engine/vm/kernel.h"
+#include "engine/vm/kernel/kernel.h"
 #include "rootfs/rootat.h"
 #include "util/cleanup.h"
 #include "util/log.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "engine/vm/jail.h"
+#include "engine/vm/jail/jail.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "engine/vm/jail_internal.h"
+#include "engine/vm/jail/internal.h"
 #include "sys/mountfd.h"
 #include "util/cleanup.h"
 #include "util/file.h"

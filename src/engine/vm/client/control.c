@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "engine/vm/control.h"
+#include "engine/vm/client/control.h"
 
 #include <errno.h>
 #include <poll.h>

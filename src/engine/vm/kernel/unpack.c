@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "engine/vm/image.h"
+#include "engine/vm/kernel/image.h"
 
 #include <errno.h>
 #include <fcntl.h>
