@@ -350,8 +350,9 @@ static void take_terminal(struct bv_monitor *m)
  */
 static void open_terminal(struct bv_monitor *m)
 {
-	if (m->console.master < 0 || m->console.in >= 0 || m->console.out >= 0)
+	if (m->console.master < 0 || m->terminal_taken)
 		return;
+	m->terminal_taken = true;
 	if (m->foreground && m->console.mirror < 0) {
 		bool has_own = m->execute && !m->engine->own_kernel;
 		int in = !has_own || isatty(STDIN_FILENO) ? STDIN_FILENO : -1;

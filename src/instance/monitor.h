@@ -39,7 +39,8 @@ struct bv_monitor {
 	bool raw;                     /* console.in is a terminal, and was as `saved` */
 	struct termios saved;
 	int watched_out;              /* the terminal's output, while it has to catch up; -1 */
-	bool console_watched;         /* its master is in the epoll set, and the caller's terminal is taken */
+	bool console_watched;         /* its master is in the epoll set */
+	bool terminal_taken;          /* open_terminal() was done, for this run and those after its reboots */
 	uint32_t console_events;      /* what the console's master is watched for */
 	int awaited;                  /* what a step of the engine waits for (bv_run.serve), -1 */
 	bool given_up;                /* we were told to end while it waits */
