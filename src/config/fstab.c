@@ -189,6 +189,22 @@ void bv_mount_line_clear(struct bv_mount_line *m)
 	memset(m, 0, sizeof(*m));
 }
 
+int bv_mount_overlay_dirs(const char *data, struct bv_error *err)
+{
+	autoclean(bv_strv_clear) struct bv_strv words = { 0 };
+	if (bv_strv_split(&words, data, ",") < 0)
+		return bv_fail(err, ENOMEM, "out of memory");
+	for (size_t i = 0; i < words.n; i++) {
+		const char *dir = bv_after(words.v[i], "upperdir=");
+		if (!dir)
+			dir = bv_after(words.v[i], "workdir=");
+		int r = dir ? bv_mkdir_p(AT_FDCWD, dir, 0755) : 0;
+		if (r < 0)
+			return bv_fail(err, -r, "cannot make the directory %s: %s", dir, strerror(-r));
+	}
+	return 0;
+}
+
 /* ---- all lines of a config ---- */
 
 static int with_line(const char *line, const char *where, bv_mount_line_fn fn, void *ctx, struct bv_error *err)

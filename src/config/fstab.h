@@ -23,6 +23,9 @@ void bv_mount_line_clear(struct bv_mount_line *m);
 /* Only options ("ro,nosuid,idmap=container"), for lxc.rootfs.options. */
 int bv_mount_options_parse(struct bv_mount_line *ret, const char *options, struct bv_error *err);
 
+/* As LXC: make the directories that an overlay's options (upperdir=, workdir=) name, where they are missing. */
+int bv_mount_overlay_dirs(const char *data, struct bv_error *err);
+
 /* Called for every line that is a mount; `where` names it in messages. */
 typedef int (*bv_mount_line_fn)(void *ctx, const struct bv_mount_line *m, const char *where, struct bv_error *err);
 

@@ -75,28 +75,9 @@ static int clone_source(int root, const struct bv_mount_line *m, struct bv_error
 	return fd;
 }
 
-/* As LXC: directories that an overlay needs for itself are made. */
-static int make_overlay_dirs(const char *data, struct bv_error *err)
-{
-	autoclean(bv_strv_clear) struct bv_strv words = { 0 };
-	if (bv_strv_split(&words, data, ",") < 0)
-		return bv_fail(err, ENOMEM, "out of memory");
-	for (size_t i = 0; i < words.n; i++) {
-		const char *dir = bv_after(words.v[i], "upperdir=");
-		if (!dir)
-			dir = bv_after(words.v[i], "workdir=");
-		int r = dir ? bv_mkdir_p(AT_FDCWD, dir, 0755) : 0;
-		if (r < 0) {
-			errno = -r;
-			return bv_fail_errno(err, "cannot make the directory %s", dir);
-		}
-	}
-	return 0;
-}
-
 static int mount_type(const struct bv_mount_line *m, struct bv_error *err)
 {
-	int r = bv_streq(m->type, "overlay") ? make_overlay_dirs(m->data, err) : 0;
+	int r = bv_streq(m->type, "overlay") ? bv_mount_overlay_dirs(m->data, err) : 0;
 	if (r < 0)
 		return r;
 	/* As mount(2): a read-only mount of a new file system makes it read-only as a whole. */

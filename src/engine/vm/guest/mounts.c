@@ -35,26 +35,9 @@ static int clone_source(const struct guest *g, const struct bv_mount_line *m, st
 	return r < 0 ? bv_fail(err, -r, "cannot bind %s: %s", m->source, strerror(-r)) : r;
 }
 
-/* As for a container: directories that an overlay needs for itself are made. */
-static int make_overlay_dirs(const char *data, struct bv_error *err)
-{
-	autoclean(bv_strv_clear) struct bv_strv words = { 0 };
-	if (bv_strv_split(&words, data, ",") < 0)
-		return bv_fail(err, ENOMEM, "out of memory");
-	for (size_t i = 0; i < words.n; i++) {
-		const char *dir = bv_after(words.v[i], "upperdir=");
-		if (!dir)
-			dir = bv_after(words.v[i], "workdir=");
-		int r = dir ? bv_mkdir_p(AT_FDCWD, dir, 0755) : 0;
-		if (r < 0)
-			return bv_fail(err, -r, "cannot make the directory %s: %s", dir, strerror(-r));
-	}
-	return 0;
-}
-
 static int mount_type(const struct bv_mount_line *m, struct bv_error *err)
 {
-	int r = bv_streq(m->type, "overlay") ? make_overlay_dirs(m->data, err) : 0;
+	int r = bv_streq(m->type, "overlay") ? bv_mount_overlay_dirs(m->data, err) : 0;
 	if (r < 0)
 		return r;
 	bool ro = m->flags.set & MOUNT_ATTR_RDONLY;
