@@ -8,14 +8,13 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include "engine/hook.h"
 #include "engine/vm/client/control.h"
+#include "engine/vm/pty.h"
 #include "net/tap.h"
 #include "sys/kernel.h"
 #include "util/cleanup.h"
@@ -78,28 +77,13 @@ static void undo_prepare(void *ctx)
 
 /* ---- terminals ---- */
 
-/* A pty that carries bytes as they are: the terminal is the guest's. */
-static int open_pty(int *master, int *slave, struct bv_error *err)
-{
-	int unlock = 0;
-	struct termios raw;
-	*master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
-	if (*master < 0 || ioctl(*master, TIOCSPTLCK, &unlock) < 0)
-		return bv_fail_errno(err, "cannot make a terminal");
-	*slave = ioctl(*master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
-	if (*slave < 0 || tcgetattr(*slave, &raw) < 0)
-		return bv_fail_errno(err, "cannot open the other end of a terminal");
-	cfmakeraw(&raw);
-	return tcsetattr(*slave, TCSANOW, &raw) < 0 ? bv_fail_errno(err, "cannot set up a terminal") : 0;
-}
-
 static int make_terminals(void *ctx, struct bv_error *err)
 {
 	struct bv_run *run = ctx;
 	struct bv_vm *vm = vm_of(run);
-	int r = vm->spec.console ? open_pty(&run->console, &vm->files.console, err) : 0;
+	int r = vm->spec.console ? bv_vm_pty_open(&run->console, &vm->files.console, err) : 0;
 	for (; r == 0 && run->n_ttys < vm->spec.ttys; run->n_ttys++)
-		r = open_pty(&run->ttys[run->n_ttys], &vm->files.ttys[run->n_ttys], err);
+		r = bv_vm_pty_open(&run->ttys[run->n_ttys], &vm->files.ttys[run->n_ttys], err);
 	return r;
 }
 

@@ -10,13 +10,13 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "engine/environ.h"
 #include "engine/vm/client/control.h"
 #include "engine/vm/client/streams.h"
+#include "engine/vm/pty.h"
 #include "sys/kernel.h"
 #include "util/cleanup.h"
 
@@ -270,16 +270,11 @@ static int open_pty(struct attach *a, struct bv_error *err)
 	for (int i = 0; i < 3; i++)
 		if ((a->how->pty_fds & 1U << i) && ioctl(a->how->fds[i], TIOCGWINSZ, &a->size) == 0)
 			break;
-	int unlocked = 0;
-	a->master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
-	if (a->master < 0 || ioctl(a->master, TIOCSPTLCK, &unlocked) < 0)
-		return bv_fail_errno(err, "cannot open a pty by /dev/ptmx");
-	a->slave = ioctl(a->master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
-	struct termios t;
-	if (a->slave < 0 || tcgetattr(a->slave, &t) < 0)
-		return bv_fail_errno(err, "cannot open the pty's slave");
-	cfmakeraw(&t);
-	if (tcsetattr(a->slave, TCSANOW, &t) < 0 || ioctl(a->slave, TIOCSWINSZ, &a->size) < 0)
+	int r = bv_vm_pty_open(&a->master, &a->slave, err);
+	if (r < 0)
+		return r;
+	/* Nobody but the copying child has this open file. */
+	if (fcntl(a->slave, F_SETFL, O_RDWR | O_NONBLOCK) < 0 || ioctl(a->slave, TIOCSWINSZ, &a->size) < 0)
 		return bv_fail_errno(err, "cannot set up the pty");
 	return 0;
 }
