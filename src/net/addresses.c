@@ -55,28 +55,19 @@ static bool is_loopback(int family, const uint8_t *bytes)
 static int read_address(const struct nlmsghdr *h, void *to)
 {
 	const struct ifaddrmsg *info = mnl_nlmsg_get_payload(h);
-	size_t size = info->ifa_family == AF_INET ? 4 : 16;
 	struct address_list *l = to;
-	const struct nlattr *a, *address = NULL, *local = NULL;
 
 	if (h->nlmsg_type != RTM_NEWADDR || (info->ifa_family != AF_INET && info->ifa_family != AF_INET6))
 		return 0;
-	mnl_attr_for_each(a, h, sizeof(*info))
-	{
-		if (mnl_attr_get_type(a) == IFA_LOCAL)
-			local = a;
-		if (mnl_attr_get_type(a) == IFA_ADDRESS)
-			address = a;
-	}
-	address = local ? local : address;
-	if (!address || mnl_attr_get_payload_len(address) != size)
+	const void *address = bv_nl_own_address(h);
+	if (!address)
 		return 0;
 	if (l->n == l->cap && list_grow(l) < 0)
 		return -ENOMEM;
 
 	struct bv_net_address *new = &l->v[l->n];
 	*new = (struct bv_net_address){ .family = info->ifa_family, .prefix = info->ifa_prefixlen };
-	memcpy(new->bytes, mnl_attr_get_payload(address), size);
+	memcpy(new->bytes, address, bv_nl_address_size(new->family));
 	new->link_local_or_loopback = info->ifa_scope == RT_SCOPE_LINK || info->ifa_scope == RT_SCOPE_HOST ||
 				      is_loopback(new->family, new->bytes);
 	l->index[l->n++] = info->ifa_index;

@@ -14,35 +14,20 @@ struct primary {
 	struct bv_address address;
 };
 
-static size_t address_size(int family)
-{
-	return family == AF_INET ? 4 : 16;
-}
-
 /* The first address that is not a secondary one; a global one wins over link-local. */
 static int read_primary(const struct nlmsghdr *h, void *to)
 {
 	const struct ifaddrmsg *info = mnl_nlmsg_get_payload(h);
 	struct primary *p = to;
-	const struct nlattr *a, *address = NULL, *local = NULL;
 	bool global = info->ifa_scope == RT_SCOPE_UNIVERSE;
 
 	if ((int)info->ifa_index != p->index || info->ifa_family != p->address.family ||
 	    (info->ifa_flags & IFA_F_SECONDARY && info->ifa_family == AF_INET) || (p->found && (p->global || !global)))
 		return 0;
-	mnl_attr_for_each(a, h, sizeof(*info))
-	{
-		if (mnl_attr_get_type(a) == IFA_LOCAL)
-			local = a;
-		if (mnl_attr_get_type(a) == IFA_ADDRESS)
-			address = a;
-	}
-	/* IFA_ADDRESS is the peer of a point-to-point link, IFA_LOCAL the own end. */
-	if (local)
-		address = local;
-	if (!address || mnl_attr_get_payload_len(address) != address_size(info->ifa_family))
+	const void *address = bv_nl_own_address(h);
+	if (!address)
 		return 0;
-	memcpy(p->address.bytes, mnl_attr_get_payload(address), address_size(info->ifa_family));
+	memcpy(p->address.bytes, address, bv_nl_address_size(info->ifa_family));
 	p->address.prefix = info->ifa_prefixlen;
 	p->found = true;
 	p->global = global;
@@ -106,9 +91,9 @@ void bv_route_put(struct bv_nl *nl, uint16_t type, int index, const struct bv_ad
 		memcpy(net, dest->bytes, (dest->prefix + 7) / 8);
 		if (dest->prefix % 8)
 			net[dest->prefix / 8] &= (uint8_t)(0xff << (8 - dest->prefix % 8));
-		bv_nl_put(nl, RTA_DST, net, address_size(dest->family));
+		bv_nl_put(nl, RTA_DST, net, bv_nl_address_size(dest->family));
 	}
 	if (gateway)
-		bv_nl_put(nl, RTA_GATEWAY, gateway->bytes, address_size(gateway->family));
+		bv_nl_put(nl, RTA_GATEWAY, gateway->bytes, bv_nl_address_size(gateway->family));
 	bv_nl_put_u32(nl, RTA_OIF, (uint32_t)index);
 }

@@ -71,7 +71,7 @@ static void put_proxy(const struct change *c, const struct bv_address *a)
 	m->ndm_ifindex = c->index;
 	m->ndm_flags = NTF_PROXY;
 	m->ndm_type = NDA_DST;
-	bv_nl_put(c->nl, NDA_DST, a->bytes, a->family == AF_INET ? 4 : 16);
+	bv_nl_put(c->nl, NDA_DST, a->bytes, bv_nl_address_size(a->family));
 }
 
 /* ---- routes to the instance ---- */

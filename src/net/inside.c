@@ -50,7 +50,7 @@ static int queue_addresses(struct bv_nl *nl, const struct bv_address_list *list,
 {
 	for (size_t i = 0; i < list->n; i++) {
 		const struct bv_address *a = &list->v[i];
-		size_t size = a->family == AF_INET ? 4 : 16;
+		size_t size = bv_nl_address_size(a->family);
 		int rc = bv_nl_room(nl, err);
 
 		if (rc < 0)

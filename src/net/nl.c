@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <libmnl/libmnl.h>
+#include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <string.h>
@@ -327,4 +328,29 @@ int bv_nl_link_index(const struct bv_nl *nl, const char *name)
 		return 0;
 	memcpy(req.ifr_name, name, strlen(name));
 	return ioctl(nl->fd, SIOCGIFINDEX, &req) < 0 ? 0 : req.ifr_ifindex;
+}
+
+size_t bv_nl_address_size(int family)
+{
+	return family == AF_INET ? 4 : 16;
+}
+
+const void *bv_nl_own_address(const struct nlmsghdr *h)
+{
+	const struct ifaddrmsg *info = mnl_nlmsg_get_payload(h);
+	const struct nlattr *a, *address = NULL, *local = NULL;
+
+	mnl_attr_for_each(a, h, sizeof(*info))
+	{
+		if (mnl_attr_get_type(a) == IFA_LOCAL)
+			local = a;
+		if (mnl_attr_get_type(a) == IFA_ADDRESS)
+			address = a;
+	}
+	/* IFA_ADDRESS is the peer of a point-to-point link, IFA_LOCAL the own end. */
+	if (local)
+		address = local;
+	if (!address || mnl_attr_get_payload_len(address) != bv_nl_address_size(info->ifa_family))
+		return NULL;
+	return mnl_attr_get_payload(address);
 }

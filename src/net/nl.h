@@ -92,3 +92,8 @@ void bv_nl_reset(struct bv_nl *nl);
 
 /* The index of a link by its name, by ioctl on the same socket: one system call. 0 when there is none. */
 int bv_nl_link_index(const struct bv_nl *nl, const char *name);
+
+/* The bytes of an address of AF_INET or AF_INET6. */
+size_t bv_nl_address_size(int family);
+/* The link's own address in a message with a struct ifaddrmsg, of its family's size; NULL when it has none such. */
+const void *bv_nl_own_address(const struct nlmsghdr *h);
