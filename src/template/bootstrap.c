@@ -77,6 +77,20 @@ static int check_source(const struct bv_recipe_job *job, struct bv_error *err)
 	return 0;
 }
 
+/* The arguments that both programs take alike, up to the rootfs; what follows it differs. */
+static int add_what_and_where(const struct bv_recipe_build *b, const char *packages, struct bv_strv *argv)
+{
+	const struct bv_recipe *r = b->job->recipe;
+	int rc = 0;
+	if (r->source.keyring && *r->source.keyring)
+		rc = bv_strv_addf(argv, "--keyring=%s", r->source.keyring);
+	if (rc == 0 && *packages)
+		rc = bv_strv_addf(argv, "--include=%s", packages);
+	if (rc == 0)
+		rc = bv_strv_add(argv, r->source.suite);
+	return rc < 0 ? rc : bv_strv_add(argv, b->build->rootfs_path);
+}
+
 static int mmdebstrap_argv(const struct bv_recipe_build *b, const char *packages, struct bv_strv *argv)
 {
 	const struct bv_recipe *r = b->job->recipe;
@@ -89,14 +103,8 @@ static int mmdebstrap_argv(const struct bv_recipe_build *b, const char *packages
 		rc = bv_strv_addf(argv, "--variant=%s", r->source.variant);
 	if (rc == 0)
 		rc = bv_strv_addf(argv, "--architectures=%s", r->image.mapped);
-	if (rc == 0 && r->source.keyring && *r->source.keyring)
-		rc = bv_strv_addf(argv, "--keyring=%s", r->source.keyring);
-	if (rc == 0 && *packages)
-		rc = bv_strv_addf(argv, "--include=%s", packages);
 	if (rc == 0)
-		rc = bv_strv_add(argv, r->source.suite);
-	if (rc == 0)
-		rc = bv_strv_add(argv, b->build->rootfs_path);
+		rc = add_what_and_where(b, packages, argv);
 	return rc < 0 ? rc : source_lines(r, argv);
 }
 
@@ -111,14 +119,8 @@ static int debootstrap_argv(const struct bv_recipe_build *b, const char *package
 		rc = bv_strv_addf(argv, "--arch=%s", r->image.mapped);
 	if (rc == 0)
 		rc = bv_strv_addf(argv, "--components=%s", components);
-	if (rc == 0 && r->source.keyring && *r->source.keyring)
-		rc = bv_strv_addf(argv, "--keyring=%s", r->source.keyring);
-	if (rc == 0 && *packages)
-		rc = bv_strv_addf(argv, "--include=%s", packages);
 	if (rc == 0)
-		rc = bv_strv_add(argv, r->source.suite);
-	if (rc == 0)
-		rc = bv_strv_add(argv, b->build->rootfs_path);
+		rc = add_what_and_where(b, packages, argv);
 	if (rc == 0)
 		rc = bv_strv_add(argv, r->source.url);
 	if (rc == 0 && r->source.same_as && *r->source.same_as)
