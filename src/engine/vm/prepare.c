@@ -170,7 +170,12 @@ static int find_kernel(const struct bv_run *run, struct bv_vm *vm, struct bv_err
 		.rootfs = vm->rootfs,
 		.needed = bv_vm_spec_needed(&vm->spec),
 	};
-	return bv_kernel_find(&vm->kernel, &wish, err);
+	const struct bv_kernel *k = &vm->kernel;
+	int r = bv_kernel_find(&vm->kernel, &wish, err);
+	if (r == 0)
+		bv_info("vm", "kernel: %s, version %s (%s)", k->image_path, *k->version ? k->version : "unknown",
+			k->where);
+	return r;
 }
 
 /* ---- what the guest is told ---- */

@@ -66,7 +66,6 @@ void bv_kernel_clear(struct bv_kernel *k)
 	}
 	free(k->image_path);
 	free(k->version);
-	free(k->where);
 	*k = (struct bv_kernel){ .image = -1, .modules = -1 };
 }
 
@@ -188,14 +187,13 @@ static int finish(struct bv_kernel *ret, struct candidate *c, const char *where,
 	ret->modules = modules;
 	ret->image_path = strdup(path ? path : c->path);
 	ret->version = strdup(c->version ? c->version : "");
-	ret->where = strdup(where);
-	if (!ret->image_path || !ret->version || !ret->where) {
+	ret->where = where;
+	if (!ret->image_path || !ret->version) {
 		close_fd(&ret->image);
 		close_fd(&ret->modules);
 		bv_kernel_clear(ret);
 		return bv_fail(err, ENOMEM, "out of memory");
 	}
-	bv_info("vm", "kernel: %s, version %s (%s)", ret->image_path, *ret->version ? ret->version : "unknown", where);
 	return 1;
 }
 
