@@ -6,7 +6,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -16,6 +15,7 @@
 #include "engine/process.h"
 #include "sys/fdpass.h"
 #include "sys/kernel.h"
+#include "sys/pty.h"
 #include "util/cleanup.h"
 #include "util/file.h"
 #include "util/log.h"
@@ -267,15 +267,12 @@ static int take_over(struct child *c, pid_t pid, struct bv_error *err)
 /* The instance has no devpts: a pty of the host's, whose slave the child gets. */
 static int give_host_pty(struct bv_attach *a, struct child *c, struct bv_error *err)
 {
-	int unlocked = 0;
-	c->master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
-	if (c->master < 0 || ioctl(c->master, TIOCSPTLCK, &unlocked) < 0)
-		return bv_fail_errno(err, "cannot open a pty by /dev/ptmx");
-	autoclose int slave = ioctl(c->master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
-	if (slave < 0)
-		return bv_fail_errno(err, "cannot open the pty's slave");
+	autoclose int slave = -1;
+	int r = bv_pty_open(&c->master, &slave, err);
+	if (r < 0)
+		return r;
 	struct bv_attach_message m = { .word = BV_ATTACH_WANT_PTY };
-	int r = bv_attach_send(a->parent_end, &m, slave);
+	r = bv_attach_send(a->parent_end, &m, slave);
 	return r < 0 ? bv_fail(err, r, "cannot hand over the pty: %s", strerror(-r)) : 0;
 }
 

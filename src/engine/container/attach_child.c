@@ -17,6 +17,7 @@
 #include "engine/container/restrict.h"
 #include "engine/process.h"
 #include "sys/kernel.h"
+#include "sys/pty.h"
 #include "util/cleanup.h"
 #include "util/num.h"
 
@@ -170,10 +171,7 @@ static int make_instance_pty(struct bv_attach *a, int *slave, struct bv_error *e
 	autoclose int master = open_instance_ptmx();
 	if (master < 0)
 		return 0;
-	int unlocked = 0;
-	if (ioctl(master, TIOCSPTLCK, &unlocked) < 0)
-		return 0;
-	*slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	*slave = bv_pty_slave(master);
 	if (*slave < 0)
 		return 0;
 	struct bv_attach_message m = { .word = BV_ATTACH_PTY };
