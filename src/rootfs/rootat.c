@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -49,6 +50,23 @@ int bv_rootat_open(int root, const char *path, int flags, mode_t mode)
 int bv_rootat_open_nolinks(int root, const char *path, int flags, mode_t mode)
 {
 	return open_below(root, path, flags, mode, false);
+}
+
+int bv_rootat_open_file(int root, const char *path)
+{
+	struct stat st;
+	char found[32];
+	autoclose int place = bv_rootat_open(root, path, O_PATH, 0);
+	if (place < 0)
+		return place;
+	if (fstat(place, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -EINVAL;
+	snprintf(found, sizeof(found), "/proc/self/fd/%d", place);
+	/* O_NONBLOCK: whoever holds a lease on it must not keep us. */
+	int fd = open(found, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
 }
 
 /* The next component of *path, copied to `name` and cut off; its length, 0 at the end. -ENAMETOOLONG. */

@@ -20,6 +20,12 @@ int bv_rootat_open(int root, const char *path, int flags, mode_t mode);
 /* As above with RESOLVE_NO_SYMLINKS: any link on the way is -ELOOP. For /dev and for mount targets. */
 int bv_rootat_open_nolinks(int root, const char *path, int flags, mode_t mode);
 
+/*
+ * A regular file, to be read. Who filled the rootfs may have put a fifo or a device in its place: nothing else is ever
+ * opened, for the open alone of some devices does something (a watchdog starts). fd or -errno; -EINVAL: it is no file.
+ */
+int bv_rootat_open_file(int root, const char *path);
+
 /* mkdir -p below the root, step by step by fd; existing links are followed inside it. O_PATH fd of the directory. */
 int bv_rootat_mkdir_p(int root, const char *path, mode_t mode);
 

@@ -80,7 +80,14 @@ lives size "limits"
 memory=$(inside size awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo)
 check "limits: RAM is less than memory.max ($memory MiB)" test "$memory" -lt 448 -a "$memory" -gt 128
 check "limits: one CPU" is "$(inside size nproc)" 1
+# A guest's root may make a device, and it is one on the host too: what is only looked at must not be opened.
+check "limits: a guest makes a device, and a fifo in place of init" inside size sh -c \
+	'mknod /root/device c 10 130 && rm /sbin/init && mkfifo /sbin/init'
+check "limits: it is one on the host" test -c "$TMPDIR/rootfs/root/device"
 ends size "limits"
+check "a fifo in place of init holds nobody up" timeout 20 lxc-start -P "$L" -n size --vm --print-command
+rm "$TMPDIR/rootfs/root/device"
+ln -sf /bin/busybox "$TMPDIR/rootfs/sbin/init"
 
 # ---- another architecture ----
 arm=${BV_KERNEL_CACHE_ARM64:-/var/cache/bivalve-kernel-arm64}

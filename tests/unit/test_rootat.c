@@ -7,7 +7,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -178,6 +180,28 @@ TEST(long_and_deep_paths)
 	autoclose int fd = bv_rootat_mkdir_p(root, text, 0755);
 	CHECK(fd >= 0);
 	CHECK_INT(bv_walk_open(root, text, O_PATH, 0, true), -ENAMETOOLONG);
+}
+
+/* A device may do something when it is opened, a fifo waits: the kernel is asked whether anybody opened one. */
+TEST(only_files_are_opened_to_be_read)
+{
+	make_tree();
+	bool devices = mknod("root/device", S_IFCHR | 0600, makedev(1, 3)) == 0;
+	autoclose int watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	CHECK(inotify_add_watch(watch, "root/fifo", IN_OPEN) >= 0);
+	CHECK(!devices || inotify_add_watch(watch, "root/device", IN_OPEN) >= 0);
+	char event[sizeof(struct inotify_event) + NAME_MAX + 1];
+	CHECK_INT(bv_rootat_open_file(root, "fifo"), -EINVAL);
+	CHECK_INT(bv_rootat_open_file(root, "device"), devices ? -EINVAL : -ENOENT);
+	CHECK_INT(bv_rootat_open_file(root, "a"), -EINVAL);
+	CHECK(read(watch, event, sizeof(event)) < 0 && errno == EAGAIN);
+	CHECK_INT(bv_rootat_open_file(root, "up/secret"), -ENOENT);
+
+	autoclose int fd = bv_rootat_open_file(root, "tofile");
+	char text[16] = "";
+	CHECK(same(fd, "root/file") && (fcntl(fd, F_GETFD) & FD_CLOEXEC));
+	CHECK_INT(read(fd, text, sizeof(text)), strlen("root/file"));
+	CHECK_STR(text, "root/file");
 }
 
 TEST(mkdir_p_makes_what_is_missing)

@@ -76,7 +76,7 @@ static void find_arch(int root, struct bv_vm_rootfs *facts)
 {
 	static const char *const programs[] = { "sbin/init", "bin/sh", "usr/bin/env", "bin/busybox" };
 	for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
-		autoclose int fd = bv_rootat_open(root, programs[i], O_RDONLY, 0);
+		autoclose int fd = bv_rootat_open_file(root, programs[i]);
 		const char *machine = elf_machine(fd);
 		if (machine) {
 			snprintf(facts->arch, sizeof(facts->arch), "%s", machine);

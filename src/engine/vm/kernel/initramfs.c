@@ -14,7 +14,7 @@
 #include "engine/vm/kernel/digest.h"
 #include "engine/vm/kernel/image.h"
 #include "engine/vm/kernel/kernel.h"
-#include "engine/vm/kernel/modules.h"
+#include "rootfs/rootat.h"
 #include "util/cleanup.h"
 #include "util/file.h"
 #include "util/log.h"
@@ -110,7 +110,7 @@ static int add_modules(struct fixed *f, const struct bv_kernel *kernel, struct b
 {
 	for (size_t i = 0; i < f->modules.n; i++) {
 		const char *from = f->modules.v[i];
-		int fd = bv_vm_open_file(kernel->modules, from);
+		int fd = bv_rootat_open_file(kernel->modules, from);
 		if (fd < 0)
 			return bv_fail(err, -fd, "cannot open the module %s of kernel %s: %s", from, kernel->version,
 				       strerror(-fd));

@@ -241,7 +241,7 @@ static void list_place(struct search *s, const struct place *p, struct candidate
 			continue;
 		autoclean(candidate_clear) struct candidate c = { .image = -1 };
 		autofree char *name = bv_asprintf("boot/%s", e->d_name);
-		int fd = name ? bv_vm_open_file(p->root, name) : -ENOMEM;
+		int fd = name ? bv_rootat_open_file(p->root, name) : -ENOMEM;
 		/* A link to nowhere. */
 		if (fd == -ENOENT)
 			continue;

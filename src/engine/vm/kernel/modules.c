@@ -2,7 +2,6 @@
 #include "engine/vm/kernel/modules.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,22 +16,11 @@ enum {
 	DEPTH_MAX = 64,      /* of modules that need modules */
 };
 
-int bv_vm_open_file(int root, const char *path)
-{
-	struct stat st;
-	autoclose int fd = bv_rootat_open(root, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
-	if (fd < 0)
-		return fd;
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	return S_ISREG(st.st_mode) ? take_fd(&fd) : -EINVAL;
-}
-
 static int read_text(int dir, const char *name, char **ret)
 {
 	struct stat st;
 	*ret = NULL;
-	autoclose int fd = bv_vm_open_file(dir, name);
+	autoclose int fd = bv_rootat_open_file(dir, name);
 	if (fd < 0)
 		return fd;
 	if (fstat(fd, &st) < 0)

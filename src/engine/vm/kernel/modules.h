@@ -30,9 +30,3 @@ void bv_modules_clear(struct bv_modules *m);
 
 /* NULL: the kernel has no such module, nor is it built in. */
 struct bv_module *bv_modules_find(const struct bv_modules *m, const char *name);
-
-/*
- * Open a regular file below `root` (rootfs/rootat.h), which somebody else may have filled: no fifo holds us up. fd or
- * -errno; -EINVAL: it is none.
- */
-int bv_vm_open_file(int root, const char *path);
