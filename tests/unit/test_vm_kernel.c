@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "engine/vm/kernel/image.h"
+#include "sys/kernel.h"
 #include "test.h"
 #include "util/cleanup.h"
 #include "util/file.h"
@@ -380,6 +381,54 @@ TEST(chains_have_an_end)
 	put("modules.dep", dep.p, dep.len);
 	CHECK_INT(resolve("m0", true, &files, NULL, &err), -ELOOP);
 	CHECK_INT(bv_modules_resolve(-1, NULL, 0, &files, NULL, &err), 0);
+}
+
+TEST(many_modules_are_too_many)
+{
+	autoclean(bv_buf_clear) struct bv_buf dep = { 0 };
+	autoclean(bv_strv_clear) struct bv_strv files = { 0 };
+	struct bv_error err;
+	fresh();
+	for (int i = 0; i < BV_MODULES_MAX; i++)
+		bv_buf_printf(&dep, "m%d.ko:\n", i);
+	bv_buf_puts(&dep, "all.ko:");
+	for (int i = 0; i < BV_MODULES_MAX; i++)
+		bv_buf_printf(&dep, " m%d.ko", i);
+	put("modules.dep", dep.p, dep.len);
+	CHECK_INT(resolve("all", false, &files, NULL, &err), -E2BIG);
+	CHECK(strstr(err.what, "more than 999 modules") != NULL);
+	CHECK_INT(resolve("m0 m1", true, &files, NULL, &err), 0);
+	CHECK_INT(files.n, 2);
+}
+
+/* Each part is no longer than it may be; together they must not keep the host's root busy for hours. */
+TEST(hostile_tables_take_seconds)
+{
+	enum { WORDS = 100000, ALIASES = 100000 };
+	autoclean(bv_buf_clear) struct bv_buf dep = { 0 }, soft = { 0 }, alias = { 0 };
+	autoclean(bv_strv_clear) struct bv_strv files = { 0 };
+	struct bv_error err;
+	fresh();
+	/* One that is asked for again and again, and fails only after a long way. */
+	for (int i = 0; i < 60; i++)
+		bv_buf_printf(&dep, "f%d.ko: f%d.ko\n", i, i + 1);
+	bv_buf_puts(&dep, "x.ko:\ny.ko:\n");
+	put("modules.dep", dep.p, dep.len);
+	bv_buf_puts(&soft, "softdep y pre:");
+	for (int i = 0; i < WORDS; i++)
+		bv_buf_printf(&soft, " f0");
+	bv_buf_puts(&soft, "\nsoftdep x pre:");
+	for (int i = 0; i < WORDS; i++)
+		bv_buf_printf(&soft, " nobody%d", i % 10);
+	bv_buf_putc(&soft, '\n');
+	put("modules.softdep", soft.p, soft.len);
+	for (int i = 0; i < ALIASES; i++)
+		bv_buf_printf(&alias, "alias a%d x\n", i);
+	put("modules.alias", alias.p, alias.len);
+	int64_t begin = bv_now_ms();
+	CHECK_INT(resolve("y x", true, &files, NULL, &err), 0);
+	CHECK_STR(join(&files), "y.ko x.ko");
+	CHECK(bv_now_ms() - begin < 20000);
 }
 
 TEST(real_kernels_if_there_are_any)

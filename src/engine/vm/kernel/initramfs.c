@@ -22,7 +22,6 @@
 enum {
 	BLOCK = 512,
 	FILE_MAX_BYTES = 256 << 20, /* of one file, unpacked */
-	MODULES_MAX = 999,          /* of three digits */
 };
 
 /* A file of the fixed part. */
@@ -126,8 +125,6 @@ static int collect(struct fixed *f, const struct bv_initramfs *what, struct bv_e
 	int r = bv_modules_resolve(what->kernel->modules, what->modules, what->n_modules, &f->modules, NULL, err);
 	if (r < 0)
 		return r;
-	if (f->modules.n > MODULES_MAX)
-		return bv_fail(err, E2BIG, "the guest would have to load %zu modules", f->modules.n);
 	f->v = calloc(f->modules.n + 1, sizeof(*f->v));
 	if (!f->v)
 		return bv_fail(err, ENOMEM, "out of memory");

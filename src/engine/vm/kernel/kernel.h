@@ -27,7 +27,7 @@ struct bv_kernel {
 	char *image_path;        /* for messages; of the rootfs: as seen inside */
 	char *version;           /* "6.1.0-56-cloud-amd64"; "" when the image does not tell (no modules then) */
 	int modules;             /* O_PATH fd of lib/modules/VERSION, -1: everything is built in */
-	const char *where;       /* "vm.kernel", "rootfs", "host", "lxc/kernel": for the log */
+	char *where;             /* "vm.kernel", "rootfs", "host", "lxc/kernel": for the log */
 };
 
 struct bv_kernel_wish {
@@ -50,8 +50,10 @@ int bv_kernel_image_version(int image, char **ret);
 /*
  * The module files to load for `wishes`, dependencies first, each once: paths relative to the modules directory.
  * Built-in ones are passed over; one that is neither is left out unless it is `required` (-ENOENT, *missing names it,
- * borrowed).
+ * borrowed). -E2BIG: they would be more than BV_MODULES_MAX. However hostile the directory's files are, it takes
+ * seconds at most.
  */
+enum { BV_MODULES_MAX = 999 }; /* the archive numbers them with three digits */
 struct bv_module_wish {
 	const char *name;
 	bool required;

@@ -12,11 +12,13 @@
 #include "util/log.h"
 
 enum {
-	TEXT_MAX = 16 << 20, /* of one of the files */
-	DEPTH_MAX = 64,      /* of modules that need modules */
+	TEXT_MAX = 16 << 20,   /* of one of the files */
+	SOFTDEP_MAX = 1 << 20, /* of modules.softdep, which is searched for each module */
+	DEPTH_MAX = 64,        /* of modules that need modules */
+	WORDS_MAX = 200,       /* of soft dependencies: for each modules.alias may be searched */
 };
 
-static int read_text(int dir, const char *name, char **ret)
+static int read_text(int dir, const char *name, off_t max, char **ret)
 {
 	struct stat st;
 	*ret = NULL;
@@ -25,7 +27,7 @@ static int read_text(int dir, const char *name, char **ret)
 		return fd;
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	if (st.st_size > TEXT_MAX)
+	if (st.st_size > max)
 		return -EFBIG;
 	size_t size = (size_t)st.st_size, done = 0;
 	autofree char *text = malloc(size + 1);
@@ -108,11 +110,11 @@ int bv_modules_read(struct bv_modules *ret, int dir, struct bv_error *err)
 {
 	*ret = (struct bv_modules){ 0 };
 	autoclean(bv_modules_clear) struct bv_modules m = { 0 };
-	int r = read_text(dir, "modules.dep", &m.dep);
+	int r = read_text(dir, "modules.dep", TEXT_MAX, &m.dep);
 	if (r == -ENOENT)
 		return r;
 	if (r == 0) {
-		r = read_text(dir, "modules.builtin", &m.builtin);
+		r = read_text(dir, "modules.builtin", TEXT_MAX, &m.builtin);
 		r = r == -ENOENT ? 0 : r;
 	}
 	if (r < 0)
@@ -155,6 +157,7 @@ struct resolver {
 	int dir;
 	char *softdeps, *aliases; /* the files' texts; NULL: not read yet or not there */
 	bool asked;
+	unsigned int words; /* of soft dependencies that were looked for */
 	struct bv_strv *files;
 };
 
@@ -206,8 +209,8 @@ static int take_soft(struct resolver *r, const struct bv_module *m, unsigned int
 {
 	if (!r->asked) {
 		r->asked = true;
-		if (read_text(r->dir, "modules.softdep", &r->softdeps) == 0)
-			read_text(r->dir, "modules.alias", &r->aliases);
+		if (read_text(r->dir, "modules.softdep", SOFTDEP_MAX, &r->softdeps) == 0)
+			read_text(r->dir, "modules.alias", TEXT_MAX, &r->aliases);
 	}
 	autofree char *want = bv_asprintf("softdep %.*s", (int)m->len, m->name);
 	for (char *p = want; p && *p; p++)
@@ -224,10 +227,10 @@ static int take_soft(struct resolver *r, const struct bv_module *m, unsigned int
 		struct bv_module *soft = NULL;
 		if (bv_streq(words.v[i], "pre:") || bv_streq(words.v[i], "post:"))
 			before = bv_streq(words.v[i], "pre:");
-		else if (before)
+		else if (before && r->words++ < WORDS_MAX)
 			soft = provider(r, words.v[i]);
 		int rc = soft ? take(r, soft, depth + 1) : 0;
-		if (rc == -ENOMEM)
+		if (rc == -ENOMEM || rc == -E2BIG)
 			return rc;
 	}
 	return 0;
@@ -251,21 +254,22 @@ static int take_deps(struct resolver *r, const struct bv_module *m, unsigned int
 	return 0;
 }
 
-/* 0, -ENOENT: something that it needs is missing, -ELOOP, -ENOMEM. */
+/* 0, -ENOENT: something that it needs is missing, -ELOOP: too long a chain, -E2BIG: too many, -ENOMEM. */
 static int take(struct resolver *r, struct bv_module *m, unsigned int depth)
 {
 	if (m->taken || !m->deps)
-		return 0;
+		return m->result;
 	if (depth > DEPTH_MAX)
 		return -ELOOP;
 	m->taken = true;
 	int rc = take_deps(r, m, depth);
 	if (rc == 0)
 		rc = take_soft(r, m, depth);
+	if (rc == 0 && r->files->n >= BV_MODULES_MAX)
+		rc = -E2BIG;
 	if (rc == 0)
 		rc = bv_strv_add(r->files, m->path);
-	if (rc < 0)
-		m->taken = false;
+	m->result = rc;
 	return rc;
 }
 
@@ -278,12 +282,17 @@ static int resolve_one(struct resolver *r, const struct bv_module_wish *wish, co
 		return 0;
 	if (rc == -ENOMEM)
 		return bv_fail(err, ENOMEM, "out of memory");
+	if (rc == -E2BIG)
+		return bv_fail(err, E2BIG, "the guest would have to load more than %d modules", BV_MODULES_MAX);
 	if (!wish->required) {
 		bv_debug("vm", "the kernel has no module %s", wish->name);
 		return 0;
 	}
 	if (missing)
 		*missing = wish->name;
+	if (rc == -ELOOP)
+		return bv_fail(err, ELOOP, "the module %s needs one that needs one, and so on for more than %d",
+			       wish->name, DEPTH_MAX);
 	if (m)
 		return bv_fail(err, -rc, "the module %s needs others that modules.dep does not have", wish->name);
 	return bv_fail(err, ENOENT, "the kernel has no module %s, nor is it built in", wish->name);

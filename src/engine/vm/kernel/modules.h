@@ -15,7 +15,9 @@ struct bv_module {
 	size_t len;
 	const char *path; /* relative to the directory */
 	char *deps;       /* their paths, separated by blanks; NULL: built in */
-	bool taken;       /* bv_modules_resolve */
+	/* ---- bv_modules_resolve ---- */
+	bool taken;       /* looked at: once is enough, whoever needs it */
+	int result;       /* 0: it is in the list, or on its way there; -errno */
 };
 
 struct bv_modules {
