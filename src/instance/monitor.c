@@ -553,6 +553,9 @@ static int finish(struct bv_monitor *m, const char *target, bool keep, struct bv
 	int r = bv_finish_run(&m->rd, &m->state, &how, err);
 	for (int i = 0; i < BV_NS_COUNT; i++)
 		close_fd(&m->ns_fds[i]);
+	/* Before the run directory goes: who finds the instance stopped may start another with this rootfs at once. */
+	if (!keep)
+		close_fd(&m->rootfs_lock);
 	return r;
 }
 
