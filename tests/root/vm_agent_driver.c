@@ -565,6 +565,22 @@ static void case_split_pty(void)
 	want_text(2, BV_STREAM_ERR, "err\n");
 }
 
+/* What has closed its terminal is not hung up, and takes what is typed then as little as anything else. */
+static void case_pty_left(void)
+{
+	PTY(1, "echo ready; exec <&- >&- 2>&-; sleep 0.5; exit 7");
+	UNTIL(seen[1].eof[1]);
+	type_text(1, BV_STREAM_IN, "in vain\n");
+	send_frame(BV_FRAME_EOF, BV_STREAM_IN, 1, NULL, 0);
+	want_exit(1, 7);
+	want_text(1, BV_STREAM_OUT, "ready\r\n");
+	static const char *const argv[] = { "sh", "-c", "exec >&- 2>&-; sleep 0.5; read x; exit $x", NULL };
+	exec_as(2, &(struct bv_exec){ .flags = BV_EXEC_PTY | BV_EXEC_PTY_STDOUT | BV_EXEC_PTY_STDERR }, argv);
+	UNTIL(seen[2].eof[BV_STREAM_OUT]);
+	type_text(2, BV_STREAM_IN, "8\n");
+	want_exit(2, 8);
+}
+
 /* 10 MB there and back, all of it the same, and never more than the window on the way. */
 static void case_flow(void)
 {
@@ -947,6 +963,7 @@ static const struct test_case {
 	{ "signal", "sysvinit", "", case_signal, "signals" },
 	{ "pty", "sysvinit", "", case_pty, "a pty: size, keys, end of file, all of its output" },
 	{ "split-pty", "sysvinit", "", case_split_pty, "a pty that is not all of the streams" },
+	{ "pty-left", "sysvinit", "", case_pty_left, "a pty that the command has closed" },
 	{ "flow", "sysvinit", "", case_flow, "10 MB there and back to a slow reader" },
 	{ "stalled", "sysvinit", "", case_stalled, "a reader that stands still loses nothing" },
 	{ "background", "sysvinit", "", case_background, "what a command leaves behind does not delay its exit" },

@@ -171,7 +171,9 @@ static void feed(struct agent *a, struct agent_channel *ch, struct agent_input *
 		if (n < 0) {
 			/* Nobody reads it any more: it is swallowed, so that the host does not wait for ever. */
 			give_credit(a, ch, in->data.len - in->done);
-			close_input(in);
+			in->data.len = in->done = 0;
+			if (!is_pty)
+				close_input(in);
 			return;
 		}
 		in->done += (size_t)n;
@@ -290,9 +292,10 @@ void agent_channel_frame(struct agent *a, const struct bv_frame *f)
 
 static void end_output(struct agent *a, struct agent_channel *ch, struct agent_output *out)
 {
-	/* A pty whose other side is closed takes nothing any more either. */
-	if (out == &ch->out[AGENT_OUTPUT_PTY])
-		close_input(&ch->in[AGENT_INPUT_PTY]);
+	/*
+	 * The last fd of a pty's master hangs up its session. A command closes its side a moment before it ends, and must
+	 * not die of that: the input's fd stays until the channel is forgotten.
+	 */
 	close_fd(&out->fd);
 	agent_send(a, BV_FRAME_EOF, out->stream, ch->id, NULL, 0);
 }
