@@ -27,7 +27,7 @@ struct bv_kernel {
 	char *image_path;        /* for messages; of the rootfs: as seen inside */
 	char *version;           /* "6.1.0-56-cloud-amd64"; "" when the image does not tell (no modules then) */
 	int modules;             /* O_PATH fd of lib/modules/VERSION, -1: everything is built in */
-	char *where;             /* "vm.kernel", "rootfs", "host", "lxc/kernel": for the log */
+	const char *where;       /* "vm.kernel", "rootfs", "host", "lxc/kernel": for the log */
 };
 
 struct bv_kernel_wish {
