@@ -105,6 +105,9 @@ struct bv_engine {
 	const struct bv_step *steps;
 	size_t n_steps;
 
+	/* Would init hear that it is to halt, or to reboot? What has just begun does not. NULL: the engine sees to it. */
+	bool (*listens)(const struct bv_run *run, bool reboot);
+
 	/* Ask init to halt or to reboot (lxc.signal.*), or end it (kill). Works from pid, pidfd and config alone. */
 	int (*halt)(struct bv_run *run, struct bv_error *err);
 	int (*reboot)(struct bv_run *run, struct bv_error *err);

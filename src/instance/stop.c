@@ -19,6 +19,8 @@ enum { KILL_GRACE_S = 30, FREEZE_TIMEOUT_MS = 10000 };
 enum { REBOOT_GRACE_S = 150 };
 /* How long a start may take to have an init before lxc-stop -k takes it for one that hangs. */
 enum { START_GRACE_S = 3 };
+/* How long init may take until it hears what it is asked, and how often to look whether it does. */
+enum { DEAF_MS = 10000, DEAF_STEP_MS = 20 };
 /* How long, and how often, to look for the end of the clean-up before waiting for it in earnest. */
 enum { QUICK_MS = 50, QUICK_STEP_NS = 300000 };
 
@@ -99,9 +101,9 @@ static bool has_rebooted(const struct bv_run_state *st, enum bv_state effective,
 	       (effective == BV_RUNNING && (st->init_pid != old->init_pid || st->init_start != old->init_start));
 }
 
-static int wait_reboot(struct bv_instance *inst, struct bv_handle *h, int timeout_s, struct bv_error *err)
+static int wait_reboot(struct bv_instance *inst, struct bv_handle *h, int left_ms, int timeout_s, struct bv_error *err)
 {
-	if (bv_pidfd_wait(h->run.pidfd, to_ms(timeout_s)) < 0) {
+	if (bv_pidfd_wait(h->run.pidfd, left_ms) < 0) {
 		bv_fail(err, ETIMEDOUT, "init of %s did not reboot within %d s", inst->name, timeout_s);
 		return bv_hint(err, "lxc-stop -n %s -k ends it, lxc-start starts it again", inst->name);
 	}
@@ -112,20 +114,38 @@ static int wait_reboot(struct bv_instance *inst, struct bv_handle *h, int timeou
 	return r;
 }
 
+/*
+ * An init that has just begun would never know that it was asked. One that hears nothing at all is asked in the end, as
+ * we may be wrong about it. Of the `timeout_ms` (-1: no end) the rest.
+ */
+static int wait_until_it_listens(const struct bv_handle *h, bool reboot, int timeout_ms)
+{
+	const int64_t begin = bv_now_ms();
+	int64_t passed = 0;
+	while (h->engine->listens && (timeout_ms < 0 || passed < timeout_ms) && passed < DEAF_MS &&
+	       !h->engine->listens(&h->run, reboot) && bv_pidfd_wait(h->run.pidfd, DEAF_STEP_MS) < 0)
+		passed = bv_now_ms() - begin;
+	return timeout_ms < 0 ? -1 : passed < timeout_ms ? timeout_ms - (int)passed : 0;
+}
+
 static int stop(struct bv_instance *inst, struct bv_handle *h, const struct bv_stop_options *o, struct bv_error *err)
 {
 	if (o->kill)
 		return kill_now(inst, h, err);
 
+	int left_ms = wait_until_it_listens(h, o->reboot, to_ms(o->timeout_s));
 	int r = o->reboot ? h->engine->reboot(&h->run, err) : h->engine->halt(&h->run, err);
-	if (r < 0)
+	/* It has just ended by itself. */
+	if (r == -ESRCH)
+		bv_error_clear(err);
+	else if (r < 0)
 		return r;
 	thaw(h);
 	if (o->timeout_s == 0)
 		return 0;
 	if (o->reboot)
-		return wait_reboot(inst, h, o->timeout_s, err);
-	if (bv_pidfd_wait(h->run.pidfd, to_ms(o->timeout_s)) == 0)
+		return wait_reboot(inst, h, left_ms, o->timeout_s, err);
+	if (bv_pidfd_wait(h->run.pidfd, left_ms) == 0)
 		return wait_stopped(inst, h, err);
 	if (o->nokill) {
 		bv_fail(err, ETIMEDOUT, "init of %s did not act on the halt signal for %d s", inst->name, o->timeout_s);

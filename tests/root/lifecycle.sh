@@ -88,6 +88,15 @@ lxc-start -P "$L" -n $N
 lxc-attach -P "$L" -n $N -- poweroff -f
 check "power off from inside" eventually 15 in_state STOPPED $N
 
+# ---- an init that has just begun hears no signal: it is asked when it does ----
+lxc-start -P "$L" -n $N -- /bin/sh -c 'sleep 2; exec /sbin/init'
+check "a reboot of an init that is slow to begin" timeout 60 lxc-stop -P "$L" -n $N -r -t 30
+check "its clean stop" timeout 60 lxc-stop -P "$L" -n $N --nokill -t 30
+lxc-start -P "$L" -n $N -- /bin/sleep 1000
+check_not "an init that hears nothing does not stop" timeout 30 lxc-stop -P "$L" -n $N --nokill -t 1
+check "it is killed at the end of the time" timeout 30 lxc-stop -P "$L" -n $N -t 1
+check "it is STOPPED" is "$(state)" STOPPED
+
 # ---- foreground, execute ----
 check "lxc-start -F ends with its init" timeout 20 lxc-start -P "$L" -n $N -F -- /bin/true
 lxc-start -P "$L" -n $N -F -- /bin/sh -c 'exit 3' >/dev/null 2>&1

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "engine/container/attach.h"
+#include "engine/listen.h"
 #include "engine/process.h"
 #include "rootfs/storage.h"
 #include "sys/fdpass.h"
@@ -435,18 +436,19 @@ static const struct bv_step steps[] = {
 
 /* ---- a running one ---- */
 
-bool bv_container_is_systemd(pid_t pid)
+/* What asks init to halt, or to reboot. */
+static int wish_signal(const struct bv_run *run, bool reboot, const struct bv_listen *init)
 {
-	char path[32];
-	autofree char *status = NULL;
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-	if (bv_read_file(AT_FDCWD, path, 0, &status, NULL) < 0)
-		return false;
-	const char *blocked = strstr(status, "\nSigBlk:");
-	if (!blocked)
-		return false;
-	uint64_t mask = strtoull(blocked + strlen("\nSigBlk:"), NULL, 16);
-	return mask & (UINT64_C(1) << (SIGRTMIN + 3 - 1));
+	int sig = reboot ? run->config->signal_reboot : run->config->signal_halt;
+	if (sig)
+		return sig;
+	return reboot ? SIGINT : init->systemd ? SIGRTMIN + 3 : SIGPWR;
+}
+
+static bool listens(const struct bv_run *run, bool reboot)
+{
+	struct bv_listen init = bv_listen_look(run->pid);
+	return bv_listen_hears(&init, wish_signal(run, reboot, &init));
 }
 
 static int signal_init(const struct bv_run *run, int sig, struct bv_error *err)
@@ -461,15 +463,13 @@ static int signal_init(const struct bv_run *run, int sig, struct bv_error *err)
 
 static int halt(struct bv_run *run, struct bv_error *err)
 {
-	int sig = run->config->signal_halt;
-	if (!sig)
-		sig = bv_container_is_systemd(run->pid) ? SIGRTMIN + 3 : SIGPWR;
-	return signal_init(run, sig, err);
+	struct bv_listen init = bv_listen_look(run->pid);
+	return signal_init(run, wish_signal(run, false, &init), err);
 }
 
 static int reboot(struct bv_run *run, struct bv_error *err)
 {
-	return signal_init(run, run->config->signal_reboot ? run->config->signal_reboot : SIGINT, err);
+	return signal_init(run, wish_signal(run, true, NULL), err);
 }
 
 static int kill_init(struct bv_run *run, struct bv_error *err)
@@ -537,6 +537,7 @@ const struct bv_engine bv_engine_container = {
 	.check = check,
 	.steps = steps,
 	.n_steps = ARRAY_SIZE(steps),
+	.listens = listens,
 	.halt = halt,
 	.reboot = reboot,
 	.kill = kill_init,

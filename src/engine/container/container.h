@@ -62,6 +62,3 @@ struct container {
 
 /* The life of the first process, up to the exec. Never returns. `sync` is its end of the pair. */
 void bv_container_child(struct bv_run *run, struct container *c, int sync, bool born_inside) __attribute__((noreturn));
-
-/* Does the init process `pid` halt on SIGRTMIN+3, as systemd does (it blocks that signal to read it from a fd)? */
-bool bv_container_is_systemd(pid_t pid);

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "config/config.h"
+#include "engine/listen.h"
 #include "engine/vm/protocol.h"
 #include "util/error.h"
 #include "util/str.h"
@@ -161,11 +162,9 @@ enum agent_init_kind { AGENT_INIT_OTHER, AGENT_INIT_SYSTEMD, AGENT_INIT_BUSYBOX 
 
 struct agent_init {
 	enum agent_init_kind kind;
-	uint64_t takes; /* bit n - 1: signal n is caught or waited for, and thus not lost on process 1 */
+	struct bv_listen listen;
 };
 
-/* From the texts of /proc/1/status and /proc/1/syscall, and the target of /proc/1/exe. */
-struct agent_init agent_init_look(const char *status, const char *exe, const char *call);
 /*
  * What asks this init for it. Of `signal` (0: the init's own) that is kept which a VM would misunderstand: a kernel of
  * one's own halts and stays, where a container's end is what was wanted.

@@ -10,7 +10,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
@@ -30,35 +29,23 @@ enum {
 
 /* ---- process 1 ---- */
 
-static uint64_t mask_of(const char *status, const char *key)
+static struct agent_init look_at_init(void)
 {
-	const char *s = strstr(status, key);
-	return s ? strtoull(s + strlen(key), NULL, 16) : 0;
-}
-
-static bool takes(const struct agent_init *init, int sig)
-{
-	return init->takes & (UINT64_C(1) << (sig - 1));
-}
-
-struct agent_init agent_init_look(const char *status, const char *exe, const char *call)
-{
-	uint64_t blocked = mask_of(status, "\nSigBlk:");
-	struct agent_init init = { .takes = blocked | mask_of(status, "\nSigCgt:") };
-	/* What sigwait waits for, as busybox's init and our own do, is not blocked in that time, and no less taken. */
-	char *rest;
-	if (strtol(call, &rest, 10) == SYS_rt_sigtimedwait && rest != call)
-		init.takes = UINT64_MAX;
+	char exe[PATH_MAX];
+	ssize_t n = readlink("/proc/1/exe", exe, sizeof(exe) - 1);
+	exe[n > 0 ? n : 0] = '\0';
 	const char *name = strrchr(exe, '/');
-	if (bv_after(name ? name + 1 : exe, "busybox")) {
+	struct agent_init init = { .listen = bv_listen_look(1) };
+	if (bv_after(name ? name + 1 : exe, "busybox"))
 		init.kind = AGENT_INIT_BUSYBOX;
-		return init;
-	}
-	/* systemd waits for its signals by a signalfd. lxc-execute's init blocks them all; SIGALRM tells them apart. */
-	uint64_t halt = UINT64_C(1) << (SIGRTMIN + 3 - 1), alarm = UINT64_C(1) << (SIGALRM - 1);
-	if ((blocked & halt) && !(blocked & alarm))
+	else if (init.listen.systemd)
 		init.kind = AGENT_INIT_SYSTEMD;
 	return init;
+}
+
+static bool hears(const struct agent_init *init, int sig)
+{
+	return bv_listen_hears(&init->listen, sig);
 }
 
 static int power_off_signal(const struct agent_init *init)
@@ -67,7 +54,7 @@ static int power_off_signal(const struct agent_init *init)
 		return SIGRTMIN + 4;
 	if (init->kind == AGENT_INIT_BUSYBOX)
 		return SIGUSR2;
-	return takes(init, SIGPWR) || !takes(init, SIGTERM) ? SIGPWR : SIGTERM;
+	return hears(init, SIGPWR) || !hears(init, SIGTERM) ? SIGPWR : SIGTERM;
 }
 
 int agent_init_signal(const struct agent_init *init, uint32_t what, uint32_t signal)
@@ -83,18 +70,6 @@ int agent_init_signal(const struct agent_init *init, uint32_t what, uint32_t sig
 	return init->kind == AGENT_INIT_BUSYBOX ? SIGTERM : SIGINT;
 }
 
-static struct agent_init look_at_init(void)
-{
-	char status[4096], exe[PATH_MAX], call[256];
-	ssize_t n = readlink("/proc/1/exe", exe, sizeof(exe) - 1);
-	exe[n > 0 ? n : 0] = '\0';
-	if (bv_read_small(AT_FDCWD, "/proc/1/status", status, sizeof(status)) <= 0)
-		status[0] = '\0';
-	if (bv_read_small(AT_FDCWD, "/proc/1/syscall", call, sizeof(call)) <= 0)
-		call[0] = '\0';
-	return agent_init_look(status, exe, call);
-}
-
 /* Ask for what waits, once it is heard. */
 static int ask_init(struct agent *a, int64_t now)
 {
@@ -104,7 +79,7 @@ static int ask_init(struct agent *a, int64_t now)
 		return (int)(a->init.next - now);
 	struct agent_init init = look_at_init();
 	int sig = agent_init_signal(&init, a->init.what, a->init.signal);
-	if (takes(&init, sig) || sig == SIGKILL || now >= a->init.deadline) {
+	if (hears(&init, sig) || now >= a->init.deadline) {
 		kill(1, sig);
 		a->init.waits = false;
 		return -1;
