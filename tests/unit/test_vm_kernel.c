@@ -207,6 +207,24 @@ TEST(architectures)
 	CHECK(strstr(err.hint, "linux-image-cloud-arm64") != NULL);
 }
 
+/* Holes cost who made them nothing, and whoever reads them hours. */
+TEST(a_huge_image_is_not_read_to_its_end)
+{
+	struct bv_kernel k = { 0 };
+	struct bv_error err;
+	static const char *const nobody[] = { "no_such_driver", NULL };
+	fresh();
+	put_arm64("boot/vmlinuz", "not a version");
+	autoclose int image = openat(root, "boot/vmlinuz", O_WRONLY | O_CLOEXEC);
+	if (ftruncate(image, (off_t)1 << 40) < 0)
+		SKIP("the file system has no files of a TiB");
+	int64_t begin = bv_now_ms();
+	CHECK_INT(search(&k, "aarch64", nobody, &err), -ENOENT);
+	CHECK(strstr(err.what, "/boot/vmlinuz does not tell its version") != NULL);
+	CHECK(bv_now_ms() - begin < 20000);
+	bv_kernel_clear(&k);
+}
+
 TEST(arm64_in_gzip)
 {
 	autoclean(bv_kernel_clear) struct bv_kernel k = { 0 };

@@ -17,7 +17,7 @@
 enum {
 	HEAD = 0x400, /* what is looked at of an image */
 	VERSION_MAX = 120,
-	IMAGE_MAX = 512 << 20, /* of an unpacked image */
+	IMAGE_MAX = 512 << 20, /* of an unpacked image, and of what is looked at for its version */
 	ARCH_X86_64 = 0x3e,    /* ELF's numbers */
 };
 
@@ -181,7 +181,7 @@ char *bv_image_text_version(int image)
 	autofree char *chunk = malloc(CHUNK + 1);
 	if (!chunk)
 		return NULL;
-	for (off_t at = 0;; at += (off_t)(CHUNK - overlap)) {
+	for (off_t at = 0; at < IMAGE_MAX; at += (off_t)(CHUNK - overlap)) {
 		ssize_t n = pread(image, chunk, CHUNK, at);
 		if (n <= 0)
 			return NULL;
@@ -199,6 +199,7 @@ char *bv_image_text_version(int image)
 		if ((size_t)n < CHUNK)
 			return NULL;
 	}
+	return NULL;
 }
 
 /* The next number of *s behind at most one separator; -1 when there is none, and *s stays. */

@@ -51,12 +51,6 @@ static void candidate_clear(struct candidate *c)
 	*c = (struct candidate){ .image = -1 };
 }
 
-static void candidates_clear(struct candidates *l)
-{
-	for (size_t i = 0; i < l->n; i++)
-		candidate_clear(&l->v[i]);
-}
-
 void bv_kernel_clear(struct bv_kernel *k)
 {
 	/* Of a struct that is all zero, 0 is no fd of ours. */
@@ -80,7 +74,9 @@ static void reason(struct search *s, const struct candidate *c, const char *fmt,
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	bv_debug("vm", "kernel: %s %s", c->path, text);
-	bv_buf_printf(&s->reasons, "%s%s %s", s->reasons.len ? "; " : "", c->path, text);
+	/* An error has room for so much; a /boot may be full of such files. */
+	if (s->reasons.len < BV_ERROR_WHAT)
+		bv_buf_printf(&s->reasons, "%s%s %s", s->reasons.len ? "; " : "", c->path, text);
 }
 
 /* ---- one image ---- */
@@ -253,6 +249,31 @@ static void list_place(struct search *s, const struct place *p, struct candidate
 	qsort(l->v, l->n, sizeof(l->v[0]), compare_candidates);
 }
 
+/* 1: it is in *ret. 0: it will not do. */
+static int try_candidate(struct search *s, const struct place *p, struct candidate *c, struct bv_kernel *ret,
+			 struct bv_error *err)
+{
+	struct bv_error why = { 0 };
+	if (unpack(s, c, &why) < 0) {
+		if (c->kind == BV_IMAGE_GZIP || c->kind == BV_IMAGE_ZBOOT)
+			reason(s, c, "cannot be used (%s)", why.what);
+		return 0;
+	}
+	if (!c->version) {
+		reason(s, c, "does not tell its version");
+		return 0;
+	}
+	autoclose int modules = open_modules(p->root, c->version);
+	if (modules < 0) {
+		reason(s, c, "has no modules, there is no lib/modules/%s", c->version);
+		return 0;
+	}
+	if (has_needed(s, c, modules, err))
+		return finish(ret, c, p->where, take_fd(&modules), err);
+	/* 0, unless memory ran out. */
+	return -err->code;
+}
+
 /* 1: it is in *ret. 0: nothing there will do. */
 static int search_place(struct search *s, const struct place *p, struct bv_kernel *ret, struct bv_error *err)
 {
@@ -261,27 +282,12 @@ static int search_place(struct search *s, const struct place *p, struct bv_kerne
 		return bv_fail(err, ENOMEM, "out of memory");
 	list_place(s, p, l);
 	int r = 0;
-	for (size_t i = 0; i < l->n && r == 0; i++) {
-		struct candidate *c = &l->v[i];
-		struct bv_error why = { 0 };
-		if (unpack(s, c, &why) < 0) {
-			if (c->kind == BV_IMAGE_GZIP || c->kind == BV_IMAGE_ZBOOT)
-				reason(s, c, "cannot be used (%s)", why.what);
-			continue;
-		}
-		if (!c->version) {
-			reason(s, c, "does not tell its version");
-			continue;
-		}
-		autoclose int modules = open_modules(p->root, c->version);
-		if (modules < 0)
-			reason(s, c, "has no modules, there is no lib/modules/%s", c->version);
-		else if (has_needed(s, c, modules, err))
-			r = finish(ret, c, p->where, take_fd(&modules), err);
-		else if (err && err->code)
-			r = -err->code;
+	for (size_t i = 0; i < l->n; i++) {
+		if (r == 0)
+			r = try_candidate(s, p, &l->v[i], ret, err);
+		/* At once: unpacked it is memory. */
+		candidate_clear(&l->v[i]);
 	}
-	candidates_clear(l);
 	return r;
 }
 
