@@ -3,21 +3,8 @@
 # something is missing. "The host" is the sandbox's network namespace; net_driver is the instance.
 # shellcheck disable=SC2317  # functions that check calls
 . "${BV_SRC:-.}/tests/lib.sh"
-
-driver=${NET_DRIVER:-$BV_BUILD/tests/root/net_driver}
-[ -x "$driver" ] || skip_all "net_driver is not built"
-work=$(mktemp -d "$TMPDIR/net.XXXXXX")
-config=$work/config
-
-# config LINE...: lxc.net.LINE for each that begins with a digit
-config() {
-	for line; do
-		case $line in
-		[0-9]*) echo "lxc.net.$line" ;;
-		*) echo "$line" ;;
-		esac
-	done >"$config"
-}
+# shellcheck source=tests/net.inc
+. "$BV_SRC/tests/net.inc"
 
 # run COMMAND...: inside a new instance with $config
 run() {
@@ -39,11 +26,6 @@ refused() {
 settled() {
 	! ip -o link show type veth | grep -qv bvlan
 }
-
-links() {
-	ip -o link | sed 's/^[0-9]*: \([^:@]*\).*/\1/' | sort | tr '\n' ' '
-}
-
 
 # ---- without a bridge ----
 config '0.type = veth' '0.flags = up' '0.link = lxcbr0'

@@ -2,30 +2,13 @@
 # src/net/tap.c, macvtap.c against the kernel: the links of a VM. net_driver stands in for the engine and for QEMU.
 # shellcheck disable=SC2317  # functions that check calls
 . "${BV_SRC:-.}/tests/lib.sh"
-
-driver=${NET_DRIVER:-$BV_BUILD/tests/root/net_driver}
-[ -x "$driver" ] || skip_all "net_driver is not built"
 [ -e /dev/net/tun ] || skip_all "there is no /dev/net/tun"
-work=$(mktemp -d "$TMPDIR/tap.XXXXXX")
-config=$work/config
-
-# config LINE...: lxc.net.LINE for each that begins with a digit
-config() {
-	for line; do
-		case $line in
-		[0-9]*) echo "lxc.net.$line" ;;
-		*) echo "$line" ;;
-		esac
-	done >"$config"
-}
+# shellcheck source=tests/net.inc
+. "$BV_SRC/tests/net.inc"
 
 # tap COMMAND...: on the host, while the taps of $config exist
 tap() {
 	"$driver" tap "$config" "$@"
-}
-
-links() {
-	ip -o link | sed 's/^[0-9]*: \([^:@]*\).*/\1/' | sort | tr '\n' ' '
 }
 
 # refused WHAT [HINT]: the start fails with this error and hint, and leaves no link
