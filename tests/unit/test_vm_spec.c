@@ -291,7 +291,7 @@ TEST(spec_of_an_empty_config)
 	CHECK(s.has_balloon && s.balloon == 0 && s.console && !s.shares && !s.root_readonly);
 	CHECK_INT(s.ttys, 0);
 	CHECK_INT(s.n_nics, 0);
-	CHECK_STR(s.cmdline, "console=ttyS0 quiet panic=-1 net.ifnames=0 mitigations=off");
+	CHECK_STR(s.cmdline, "console=ttyS0 loglevel=4 panic=-1 net.ifnames=0 mitigations=off");
 }
 
 TEST(spec_with_kvm)
@@ -304,7 +304,7 @@ TEST(spec_with_kvm)
 	CHECK_STR(s.machine, "microvm");
 	CHECK_INT(s.cpus, 1);
 	CHECK(s.nics[0].vhost);
-	CHECK_STR(s.cmdline, "console=ttyS0 quiet panic=-1 net.ifnames=0");
+	CHECK_STR(s.cmdline, "console=ttyS0 loglevel=4 panic=-1 net.ifnames=0");
 }
 
 TEST(memory_of_a_guest)
@@ -411,7 +411,7 @@ TEST(accelerators)
 	CHECK_INT(s.accel, BV_VM_TCG);
 	CHECK_STR(s.accel_reason, "TCG, because this host is no aarch64");
 	CHECK_STR(s.machine, "virt");
-	CHECK_STR(s.cmdline, "console=ttyAMA0 quiet panic=-1 net.ifnames=0 mitigations=off");
+	CHECK_STR(s.cmdline, "console=ttyAMA0 loglevel=4 panic=-1 net.ifnames=0 mitigations=off");
 	bv_vm_spec_clear(&s);
 }
 
@@ -432,7 +432,7 @@ TEST(machines)
 {
 	struct bv_vm_spec s = spec_of("vm.machine = microvm\nvm.accel = tcg\n", &tcg_host, &x86_dir);
 	CHECK(bv_vm_spec_is_mmio(&s));
-	CHECK_STR(s.cmdline, "console=ttyS0 quiet panic=-1 net.ifnames=0 mitigations=off tsc_early_khz=2596128 "
+	CHECK_STR(s.cmdline, "console=ttyS0 loglevel=4 panic=-1 net.ifnames=0 mitigations=off tsc_early_khz=2596128 "
 			     "lpj=10384512");
 	bv_vm_spec_clear(&s);
 	CHECK(strstr(spec_error("vm.machine = virt\n", &tcg_host, &x86_dir), "a machine of aarch64") != NULL);
@@ -465,7 +465,7 @@ TEST(kernel_command_line)
 {
 	char text[4096] = "vm.cmdline = ";
 	struct bv_vm_spec s = spec_of("vm.cmdline = debug mitigations=auto\nvm.accel = tcg\n", &tcg_host, &x86_dir);
-	CHECK_STR(s.cmdline, "console=ttyS0 quiet panic=-1 net.ifnames=0 mitigations=off debug mitigations=auto");
+	CHECK_STR(s.cmdline, "console=ttyS0 loglevel=4 panic=-1 net.ifnames=0 mitigations=off debug mitigations=auto");
 	bv_vm_spec_clear(&s);
 	s = spec_of("lxc.console.path = none\n", &tcg_host, &x86_dir);
 	CHECK(!s.console);

@@ -311,6 +311,8 @@ static int choose_nics(struct bv_vm_spec *spec, const struct bv_config *cfg, con
 /*
  * What the kernel itself has to know. Everything of the instance travels in the initramfs: the guest's users can read
  * this.
+ *   loglevel=4         what the word quiet asks of the kernel; but systemd in the guest would take that one as well, and
+ *                      show nothing of its boot, which as a container it does
  *   panic=-1           a panic ends the VM at once (-no-reboot; pvpanic tells it from a reboot)
  *   net.ifnames=0      links keep the names that the config gives them
  *   mitigations=off    under TCG only: there is no speculation in it, and the work-arounds cost time
@@ -322,7 +324,7 @@ static int make_cmdline(struct bv_vm_spec *spec, const struct bv_config *cfg, st
 	autoclean(bv_buf_clear) struct bv_buf b = { 0 };
 	if (spec->console)
 		bv_buf_printf(&b, "console=%s ", bv_streq(spec->arch, "aarch64") ? "ttyAMA0" : "ttyS0");
-	bv_buf_puts(&b, "quiet panic=-1 net.ifnames=0");
+	bv_buf_puts(&b, "loglevel=4 panic=-1 net.ifnames=0");
 	if (spec->accel == BV_VM_TCG)
 		bv_buf_puts(&b, " mitigations=off");
 	if (spec->accel == BV_VM_TCG && bv_vm_spec_is_mmio(spec) && spec->tsc_khz)
