@@ -3,9 +3,12 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -333,6 +336,66 @@ TEST(packed_modules_are_kept)
 	third = NULL;
 	CHECK_INT(make(&k, "", &third, &len3, &err), 0);
 	CHECK_INT(cached(packed_version(), NULL, 0), 2);
+}
+
+/* Small files that become large ones, each of them allowed: together they are not. */
+TEST(all_of_it_has_a_limit)
+{
+	autofree char *map = NULL;
+	size_t len;
+	struct bv_error err;
+	fresh();
+	put("bivalve-guest-x86_64", "the program");
+	put("modules.dep", "b.ko: a.ko c.ko\na.ko:\nc.ko:\n");
+	if (shell("cd '%s' && truncate -s 100M a.ko b.ko c.ko") != 0)
+		SKIP("there is no truncate");
+	autoclose int dir = open_top();
+	struct bv_kernel k = { .image = -1, .modules = dir, .version = (char *)packed_version() };
+	CHECK_INT(make(&k, "", &map, &len, &err), -EFBIG);
+	CHECK(strstr(err.what, "with b.ko the initramfs becomes larger than 256 MiB") != NULL);
+
+	put("modules.dep", "b.ko.gz: a.ko.gz c.ko.gz\na.ko.gz:\nc.ko.gz:\n");
+	if (shell("cd '%s' && gzip -1 a.ko && cp a.ko.gz b.ko.gz && cp a.ko.gz c.ko.gz") != 0)
+		SKIP("there is no gzip");
+	CHECK_INT(make(&k, "", &map, &len, &err), -EFBIG);
+	CHECK(strstr(err.what, "b.ko.gz becomes too large when it is unpacked") != NULL);
+}
+
+/* Whoever owns the rootfs changes a module once it was read: what is kept is what the name says, in any case. */
+TEST(what_is_kept_is_what_was_hashed)
+{
+	autofree char *first = NULL, *second = NULL;
+	size_t len, len2;
+	struct bv_error err;
+	struct entry v[32];
+	char path[300];
+	fresh();
+	put("bivalve-guest-x86_64", "the program");
+	put("modules.dep", "b.ko.gz:\n");
+	put("b.ko", "module b");
+	put("evil.ko", "module e");
+	if (shell("cd '%s' && gzip -n b.ko evil.ko && cp b.ko.gz good.gz") != 0)
+		SKIP("there is no gzip");
+	snprintf(path, sizeof(path), "%s/b.ko.gz", top);
+	autoclose int watch = inotify_init1(IN_CLOEXEC);
+	CHECK(inotify_add_watch(watch, path, IN_ACCESS) >= 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		char event[sizeof(struct inotify_event) + NAME_MAX + 1];
+		alarm(20);
+		bool seen = read(watch, event, sizeof(event)) > 0;
+		_exit(seen && shell("cat '%1$s/evil.ko.gz' >'%1$s/b.ko.gz'") == 0 ? 0 : 1);
+	}
+	autoclose int dir = open_top();
+	struct bv_kernel k = { .image = -1, .modules = dir, .version = (char *)packed_version() };
+	int r = make(&k, "", &first, &len, &err), status = -1;
+	waitpid(pid, &status, 0);
+	CHECK_INT(status, 0);
+	CHECK(r == 0 || strstr(err.what, "b.ko.gz") != NULL);
+	CHECK_INT(shell("cat '%1$s/good.gz' >'%1$s/b.ko.gz'"), 0);
+	CHECK_INT(make(&k, "", &second, &len2, &err), 0);
+	int n = second ? parse(second, len2, v, 32) : 0;
+	CHECK(holds(named(v, n, "modules/000-b.ko"), "module b"));
 }
 
 TEST(broken_packed_module)

@@ -21,13 +21,12 @@
 
 enum {
 	BLOCK = 512,
-	FILE_MAX_BYTES = 256 << 20, /* of one file, unpacked */
+	BYTES_MAX = 256 << 20, /* of all files, unpacked: they may come from a rootfs, and become memory of the host */
 };
 
 /* A file of the fixed part. */
 struct input {
 	int fd;
-	bool open;
 	size_t size;
 	char *path;       /* in the archive */
 	const char *from; /* for messages */
@@ -39,14 +38,14 @@ struct fixed {
 	struct bv_strv modules; /* paths below the modules directory */
 	struct input *v;
 	size_t n;
-	bool packed; /* one of them is */
+	size_t bytes; /* of all of them */
+	bool packed;  /* one of them is */
 };
 
 static void fixed_clear(struct fixed *f)
 {
 	for (size_t i = 0; i < f->n; i++) {
-		if (f->v[i].open)
-			close(f->v[i].fd);
+		close_fd(&f->v[i].fd);
 		free(f->v[i].path);
 	}
 	free(f->v);
@@ -56,25 +55,31 @@ static void fixed_clear(struct fixed *f)
 
 /* ---- what is in it ---- */
 
-static int add_input(struct fixed *f, int fd, char *path, const char *from, unsigned int mode, struct bv_error *err)
+/* The file's size is known, or another one than before. */
+static int set_size(struct fixed *f, struct input *in, struct bv_error *err)
 {
 	struct stat st;
+	if (fstat(in->fd, &st) < 0)
+		return bv_fail_errno(err, "cannot read %s", in->from);
+	f->bytes -= in->size;
+	if (st.st_size > (off_t)(BYTES_MAX - f->bytes))
+		return bv_fail(err, EFBIG, "with %s the initramfs becomes larger than %d MiB", in->from,
+			       BYTES_MAX >> 20);
+	in->size = (size_t)st.st_size;
+	f->bytes += in->size;
+	return 0;
+}
+
+static int add_input(struct fixed *f, int fd, char *path, const char *from, unsigned int mode, struct bv_error *err)
+{
 	struct input *in = &f->v[f->n++];
-	*in = (struct input){ .fd = fd,
-			      .open = true,
-			      .path = path,
-			      .from = from,
-			      .mode = S_IFREG | mode,
-			      .packing = bv_packing_of(from) };
+	*in = (struct input){
+		.fd = fd, .path = path, .from = from, .mode = S_IFREG | mode, .packing = bv_packing_of(from)
+	};
 	if (!path)
 		return bv_fail(err, ENOMEM, "out of memory");
-	if (fstat(fd, &st) < 0)
-		return bv_fail_errno(err, "cannot read %s", from);
-	if (st.st_size > FILE_MAX_BYTES)
-		return bv_fail(err, EFBIG, "%s is too large for an initramfs", from);
-	in->size = (size_t)st.st_size;
 	f->packed = f->packed || in->packing != BV_PACKED_NOT;
-	return 0;
+	return set_size(f, in, err);
 }
 
 static int add_program(struct fixed *f, const char *arch, struct bv_error *err)
@@ -132,21 +137,41 @@ static int collect(struct fixed *f, const struct bv_initramfs *what, struct bv_e
 	return r < 0 ? r : add_modules(f, what->kernel, err);
 }
 
+/*
+ * The files as they are now, in memory of our own: what is hashed has to be what is kept under that hash, and a rootfs
+ * may have somebody who changes a module between the two.
+ */
+static int copy_all(struct fixed *f, struct bv_error *err)
+{
+	for (size_t i = 0; i < f->n; i++) {
+		struct input *in = &f->v[i];
+		autoclose int copy = memfd_create("module", MFD_CLOEXEC);
+		int r = copy < 0 ? -errno : bv_copy_bytes(in->fd, copy, in->size);
+		if (r == 0 && lseek(copy, 0, SEEK_SET) < 0)
+			r = -errno;
+		if (r < 0)
+			return bv_fail(err, -r, "cannot read %s: %s", in->from, strerror(-r));
+		close(in->fd);
+		in->fd = take_fd(&copy);
+	}
+	return 0;
+}
+
 static int unpack_all(struct fixed *f, struct bv_error *err)
 {
 	for (size_t i = 0; i < f->n; i++) {
 		struct input *in = &f->v[i];
-		struct stat st;
 		if (in->packing == BV_PACKED_NOT)
 			continue;
-		int fd = bv_unpack(in->fd, in->packing, FILE_MAX_BYTES, in->from, err);
+		size_t room = BYTES_MAX - f->bytes + in->size;
+		int fd = bv_unpack(in->fd, in->packing, room, in->from, err);
 		if (fd < 0)
 			return fd;
 		close(in->fd);
 		in->fd = fd;
-		if (fstat(fd, &st) < 0)
-			return bv_fail_errno(err, "cannot read %s", in->from);
-		in->size = (size_t)st.st_size;
+		int r = set_size(f, in, err);
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }
@@ -248,7 +273,9 @@ static int make_fixed(struct fixed *f, const char *version, int out, struct bv_e
 	if (!f->packed)
 		return write_fixed(f, out, err);
 	bv_vm_cache_open(&cache);
-	int r = name_of(f, version, &name, err);
+	int r = copy_all(f, err);
+	if (r == 0)
+		r = name_of(f, version, &name, err);
 	if (r < 0)
 		return r;
 	autoclose int kept = bv_vm_cache_get(&cache, name, &size);

@@ -12,9 +12,9 @@
  * The initramfs: a cpio archive ("newc") of our own making, in two parts that the kernel unpacks one after the other.
  *   the fixed part   /init (the guest's program, libexec/lxc/bivalve-guest-ARCH), /modules/NNN-NAME.ko in load order,
  *                    and the directories that init mounts on. Where modules are packed (.ko.xz, .ko.zst, .ko.gz), it
- *                    is kept in the cache directory under a name made of the kernel's version and a hash of all that
- *                    is in it, and so it never has to be invalidated; files that nobody used for 30 days are removed
- *                    when a new one is written. Where none is, to write it anew is faster than to hash it.
+ *                    is kept in the cache directory (cache.h) under a name made of the kernel's version and a hash of
+ *                    all that is in it, and so it never has to be invalidated. Where none is, to write it anew is
+ *                    faster than to hash it. All files together are 256 MiB at most.
  *   the start's part /config and /boot (boot.h)
  */
 
