@@ -398,6 +398,38 @@ TEST(what_is_kept_is_what_was_hashed)
 	CHECK(holds(named(v, n, "modules/000-b.ko"), "module b"));
 }
 
+/* Sparse files stand for those of a guest that brings a new module with each of its starts. */
+TEST(the_cache_does_not_grow_for_ever)
+{
+	enum { FILES = 3 };
+	autofree char *map = NULL;
+	size_t len;
+	struct bv_error err;
+	char file[4096];
+	fresh();
+	put("bivalve-guest-x86_64", "the newest program");
+	put("modules.dep", "b.ko.gz:\n");
+	put("b.ko", "module b");
+	if (shell("cd '%s' && gzip b.ko") != 0)
+		SKIP("there is no gzip");
+	if (access(BV_CACHEDIR "/vm", W_OK) < 0)
+		SKIP("the cache directory of this build cannot be written");
+	for (int i = 0; i < FILES; i++) {
+		const struct timespec age = { .tv_sec = time(NULL) - (20 - i) * 86400 }, ages[2] = { age, age };
+		snprintf(file, sizeof(file), "%s/%s-old%d", BV_CACHEDIR "/vm", packed_version(), i);
+		autoclose int fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		CHECK(fd >= 0 && ftruncate(fd, 450 << 20) == 0 && futimens(fd, ages) == 0);
+	}
+	autoclose int dir = open_top();
+	struct bv_kernel k = { .image = -1, .modules = dir, .version = (char *)packed_version() };
+	CHECK_INT(make(&k, "", &map, &len, &err), 0);
+	for (int i = 0; i < FILES; i++) {
+		snprintf(file, sizeof(file), "%s/%s-old%d", BV_CACHEDIR "/vm", packed_version(), i);
+		CHECK_INT(access(file, F_OK), i == 0 ? -1 : 0);
+		unlink(file);
+	}
+}
+
 TEST(broken_packed_module)
 {
 	autofree char *map = NULL;

@@ -4,6 +4,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,7 +19,7 @@
 
 #define CACHE_DIR BV_CACHEDIR "/vm"
 
-enum { KEEP_SECONDS = 30 * 24 * 60 * 60 };
+enum { KEEP_SECONDS = 30 * 24 * 60 * 60, KEEP_BYTES = 1 << 30 };
 
 /* Below a directory of somebody else, or one that others can write, anybody could have put a file. */
 static int open_dir(void)
@@ -61,21 +63,38 @@ int bv_vm_cache_get(const struct bv_vm_cache *c, const char *name, size_t *size)
 	return take_fd(&fd);
 }
 
-static void evict(int cache)
+/* What nobody used for long goes. True when of the rest the oldest had to go, and there may be more of these. */
+static bool evict_one(int cache)
 {
+	char oldest[NAME_MAX + 1] = "";
+	time_t now = time(NULL), since = now;
+	off_t total = 0;
 	autoclose int copy = openat(cache, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	autodir DIR *d = copy >= 0 ? fdopendir(copy) : NULL;
 	if (!d)
-		return;
+		return false;
 	copy = -1;
-	time_t now = time(NULL);
 	for (struct dirent *e; (e = readdir(d)) != NULL;) {
 		struct stat st;
 		if (fstatat(cache, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
 			continue;
-		if (now - st.st_mtime > KEEP_SECONDS)
+		if (now - st.st_mtime > KEEP_SECONDS) {
 			unlinkat(cache, e->d_name, 0);
+			continue;
+		}
+		total += st.st_size;
+		if (!*oldest || st.st_mtime < since) {
+			since = st.st_mtime;
+			snprintf(oldest, sizeof(oldest), "%s", e->d_name);
+		}
 	}
+	return total > KEEP_BYTES && unlinkat(cache, oldest, 0) == 0;
+}
+
+static void evict(int cache)
+{
+	while (evict_one(cache))
+		;
 }
 
 static int write_new(const struct bv_vm_cache *c, const char *name, int from, size_t size)

@@ -20,5 +20,8 @@ void bv_vm_cache_close(struct bv_vm_cache *c);
 /* The file, marked as used today, and its size; -1: it is not there. */
 int bv_vm_cache_get(const struct bv_vm_cache *c, const char *name, size_t *size);
 
-/* Keep the first `size` bytes of `from`; files that nobody used for 30 days are removed. */
+/*
+ * Keep the first `size` bytes of `from`. Files that nobody used for 30 days are removed before, and the oldest while all
+ * are more than 1 GiB: the owner of a rootfs with a kernel in it can have a new one made with each start.
+ */
 void bv_vm_cache_put(const struct bv_vm_cache *c, const char *name, int from, size_t size);
