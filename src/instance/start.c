@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -138,10 +139,23 @@ static int step_pidfile(void *ctx, struct bv_error *err)
 		return 0;
 	char text[16];
 	snprintf(text, sizeof(text), "%d\n", (int)getpid());
-	int r = bv_replace_file(AT_FDCWD, m->pidfile, text, strlen(text), 0600, false);
+	struct stat st;
+	bool special = stat(m->pidfile, &st) == 0 && !S_ISREG(st.st_mode);
+	int r;
+	if (special) {
+		autoclose int fd = open(m->pidfile, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+		r = fd < 0 ? -errno : bv_write_all(fd, text, strlen(text));
+	} else {
+		r = bv_replace_file(AT_FDCWD, m->pidfile, text, strlen(text), 0600, false);
+	}
 	if (r < 0) {
 		errno = -r;
 		return bv_fail_errno(err, "cannot write the pid file %s", m->pidfile);
+	}
+	/* A device or a pipe was there before us, and stays. */
+	if (special) {
+		free(m->pidfile);
+		m->pidfile = NULL;
 	}
 	return 0;
 }

@@ -130,6 +130,18 @@ check "and so is the console's log" test -f "$TMPDIR/console.log"
 lxc-stop -P "$L" -n $N -k
 check "the pid file goes with the monitor" eventually 10 test ! -e "$TMPDIR/pid.file"
 
+# What -p names may be a device: it is written to, and not replaced nor removed.
+mknod "$TMPDIR/full" c 1 7
+mknod "$TMPDIR/null" c 1 3
+check_not "a pid file that cannot be written" lxc-start -P "$L" -n $N -p "$TMPDIR/full"
+check "a pid file for nobody" lxc-start -P "$L" -n $N -p "$TMPDIR/null"
+lxc-stop -P "$L" -n $N -k
+check "devices stay what they are" is "$(stat -c %F "$TMPDIR/full" "$TMPDIR/null" | sort -u)" "character special file"
+check "/dev/stdout as well" is "$(lxc-start -P "$L" -n $N -p /dev/stdout)" \
+	"$(sed -n 's/^monitor //p' "$BIVALVE_RUN"/*/$N/state)"
+lxc-stop -P "$L" -n $N -k
+rm "$TMPDIR/full" "$TMPDIR/null"
+
 # ---- kill -9 ----
 lxc-start -P "$L" -n $N
 monitor=$(sed -n 's/^monitor \([0-9]*\)/\1/p' "$BIVALVE_RUN"/*/$N/state)
