@@ -9,6 +9,7 @@
 
 #include "engine/hook.h"
 #include "sys/kernel.h"
+#include "util/cleanup.h"
 #include "util/str.h"
 
 const struct bv_engine *bv_engine_of(enum bv_engine_kind kind)
@@ -58,6 +59,26 @@ void bv_run_init(struct bv_run *run)
 		run->share_ns[i] = -1;
 	for (int i = 0; i < BV_TTYS_MAX; i++)
 		run->ttys[i] = -1;
+}
+
+void bv_run_close(struct bv_run *run)
+{
+	close_fd(&run->pidfd);
+	close_fd(&run->console);
+	for (unsigned int i = 0; i < run->n_ttys; i++)
+		close_fd(&run->ttys[i]);
+	run->n_ttys = 0;
+	bv_net_clear(&run->net);
+}
+
+int bv_run_signal(const struct bv_run *run, int sig, const char *whom, struct bv_error *err)
+{
+	int r = bv_pidfd_send_signal(run->pidfd, sig);
+	if (r < 0) {
+		errno = -r;
+		return bv_fail_errno(err, "cannot send signal %d to %s (pid %d)", sig, whom, (int)run->pid);
+	}
+	return 0;
 }
 
 void bv_hook_env_init(struct bv_hook_env *env, const char *name, const char *config_file, const struct bv_config *cfg)

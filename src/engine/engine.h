@@ -163,3 +163,7 @@ pid_t bv_engine_clone(struct bv_run *run, uint64_t flags, bool *born_inside);
 
 /* A zeroed run with every fd at -1. */
 void bv_run_init(struct bv_run *run);
+/* Closes and frees what every engine hands back alike, for `release`: pidfd, console, ttys and links. */
+void bv_run_close(struct bv_run *run);
+/* A signal to the process of run->pidfd; `whom` is its name in the error. */
+int bv_run_signal(const struct bv_run *run, int sig, const char *whom, struct bv_error *err);

@@ -118,12 +118,7 @@ static void release(struct bv_run *run)
 {
 	free_container(data_of(run));
 	run->engine_data = NULL;
-	close_fd(&run->pidfd);
-	close_fd(&run->console);
-	for (unsigned int i = 0; i < run->n_ttys; i++)
-		close_fd(&run->ttys[i]);
-	run->n_ttys = 0;
-	bv_net_clear(&run->net);
+	bv_run_close(run);
 }
 
 static void undo_prepare(void *ctx)
@@ -451,30 +446,20 @@ static bool listens(const struct bv_run *run, bool reboot)
 	return bv_listen_hears(&init, wish_signal(run, reboot, &init));
 }
 
-static int signal_init(const struct bv_run *run, int sig, struct bv_error *err)
-{
-	int r = bv_pidfd_send_signal(run->pidfd, sig);
-	if (r < 0) {
-		errno = -r;
-		return bv_fail_errno(err, "cannot send signal %d to init (pid %d)", sig, (int)run->pid);
-	}
-	return 0;
-}
-
 static int halt(struct bv_run *run, struct bv_error *err)
 {
 	struct bv_listen init = bv_listen_look(run->pid);
-	return signal_init(run, wish_signal(run, false, &init), err);
+	return bv_run_signal(run, wish_signal(run, false, &init), "init", err);
 }
 
 static int reboot(struct bv_run *run, struct bv_error *err)
 {
-	return signal_init(run, wish_signal(run, true, NULL), err);
+	return bv_run_signal(run, wish_signal(run, true, NULL), "init", err);
 }
 
 static int kill_init(struct bv_run *run, struct bv_error *err)
 {
-	return signal_init(run, run->config->signal_stop ? run->config->signal_stop : SIGKILL, err);
+	return bv_run_signal(run, run->config->signal_stop ? run->config->signal_stop : SIGKILL, "init", err);
 }
 
 static int addresses(int run_dir, pid_t pid, int own_netns, struct bv_net_address **ret, size_t *n)

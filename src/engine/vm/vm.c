@@ -45,12 +45,7 @@ static void release(struct bv_run *run)
 		free(vm);
 	}
 	run->engine_data = NULL;
-	close_fd(&run->pidfd);
-	close_fd(&run->console);
-	for (unsigned int i = 0; i < run->n_ttys; i++)
-		close_fd(&run->ttys[i]);
-	run->n_ttys = 0;
-	bv_net_clear(&run->net);
+	bv_run_close(run);
 }
 
 static int prepare(void *ctx, struct bv_error *err)
@@ -265,29 +260,19 @@ static const struct bv_step steps[] = {
 
 /* ---- a running one ---- */
 
-static int signal_supervisor(const struct bv_run *run, int sig, struct bv_error *err)
-{
-	int r = bv_pidfd_send_signal(run->pidfd, sig);
-	if (r < 0) {
-		errno = -r;
-		return bv_fail_errno(err, "cannot send signal %d to the VM's supervisor (pid %d)", sig, (int)run->pid);
-	}
-	return 0;
-}
-
 static int halt(struct bv_run *run, struct bv_error *err)
 {
-	return signal_supervisor(run, SIGPWR, err);
+	return bv_run_signal(run, SIGPWR, "the VM's supervisor", err);
 }
 
 static int reboot(struct bv_run *run, struct bv_error *err)
 {
-	return signal_supervisor(run, SIGINT, err);
+	return bv_run_signal(run, SIGINT, "the VM's supervisor", err);
 }
 
 static int kill_vm(struct bv_run *run, struct bv_error *err)
 {
-	return signal_supervisor(run, SIGKILL, err);
+	return bv_run_signal(run, SIGKILL, "the VM's supervisor", err);
 }
 
 static enum bv_ending ending(int wait_status)
