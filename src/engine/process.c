@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "util/cleanup.h"
@@ -160,6 +161,51 @@ int bv_process_prlimits(const struct bv_config *cfg, pid_t pid, struct bv_error 
 		return code == EPERM ? bv_hint(err, "a hard limit is raised with CAP_SYS_RESOURCE only") : -code;
 	}
 	return 0;
+}
+
+/* ---- the account ---- */
+
+static void parse_passwd(struct bv_account *a, uid_t uid)
+{
+	enum { NAME, PASSWORD, UID, GID, GECOS, HOME, SHELL, FIELDS };
+	char *rest = a->text, *line;
+	while ((line = strsep(&rest, "\n"))) {
+		char *field[FIELDS] = { NULL }, *part = line;
+		for (int i = 0; i < FIELDS && part; i++)
+			field[i] = strsep(&part, ":");
+		uint32_t number;
+		if (!field[SHELL] || bv_parse_u32(field[UID], &number) < 0 || number != uid)
+			continue;
+		a->home = field[HOME][0] == '/' ? field[HOME] : NULL;
+		a->shell = field[SHELL][0] == '/' ? field[SHELL] : NULL;
+		return;
+	}
+}
+
+void bv_account_find(struct bv_account *ret, int passwd, uid_t uid)
+{
+	enum { PASSWD_MAX = 1024 * 1024 };
+	struct stat st;
+	*ret = (struct bv_account){ 0 };
+	if (passwd < 0 || fstat(passwd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > PASSWD_MAX)
+		return;
+	ret->text = malloc((size_t)st.st_size + 1);
+	ssize_t n = ret->text ? read(passwd, ret->text, (size_t)st.st_size) : -1;
+	if (n >= 0) {
+		ret->text[n] = '\0';
+		parse_passwd(ret, uid);
+	}
+}
+
+void bv_account_clear(struct bv_account *a)
+{
+	free(a->text);
+	*a = (struct bv_account){ 0 };
+}
+
+const char *bv_account_shell(const struct bv_account *a)
+{
+	return a->shell && access(a->shell, X_OK) == 0 ? a->shell : "/bin/sh";
 }
 
 /* ---- sysctls ---- */

@@ -32,6 +32,17 @@ int bv_process_groups(const struct bv_config *cfg, gid_t **ret, size_t *n, struc
 int bv_process_set_ids(uid_t uid, gid_t gid, const gid_t *groups, size_t n, struct bv_error *err);
 int bv_process_set_groups(const gid_t *groups, size_t n, struct bv_error *err); /* the first part alone */
 
+/* What the instance's own passwd file has of a user: no NSS, for its modules are the instance's. */
+struct bv_account {
+	char *text;
+	const char *home, *shell; /* in `text`, absolute; NULL: there is none */
+};
+/* `passwd` is an fd of the file, or negative. What is no file of at most 1 MiB says nothing. */
+void bv_account_find(struct bv_account *ret, int passwd, uid_t uid);
+void bv_account_clear(struct bv_account *a); /* good as autoclean() */
+/* The shell, or /bin/sh where it cannot be executed, here; borrowed. */
+const char *bv_account_shell(const struct bv_account *a);
+
 /* lxc.prlimit.* on process `pid` (0: the caller). The error names limit and values. */
 int bv_process_prlimits(const struct bv_config *cfg, pid_t pid, struct bv_error *err);
 

@@ -19,10 +19,8 @@
 #include "sys/kernel.h"
 #include "sys/pty.h"
 #include "util/cleanup.h"
-#include "util/num.h"
 
 enum {
-	PASSWD_MAX = 1024 * 1024,
 	PTMX_MAJOR = 5,
 	PTMX_MINOR = 2,
 };
@@ -241,38 +239,13 @@ static int place_fds(const struct bv_attach *a, int slave, struct bv_error *err)
 
 /* ---- the shell ---- */
 
-/* The last field of the line of `uid`; the text is cut up. NULL when there is none. */
-static const char *find_shell(char *text, uid_t uid)
-{
-	enum { NAME, PASSWORD, UID, GID, GECOS, HOME, SHELL, FIELDS };
-	char *rest = text, *line;
-	while ((line = strsep(&rest, "\n"))) {
-		char *field[FIELDS] = { NULL }, *part = line;
-		for (int i = 0; i < FIELDS && part; i++)
-			field[i] = strsep(&part, ":");
-		uint32_t number;
-		if (field[SHELL] && bv_parse_u32(field[UID], &number) == 0 && number == uid)
-			return field[SHELL][0] == '/' ? field[SHELL] : NULL;
-	}
-	return NULL;
-}
-
-/* The shell of `uid` as the instance's own /etc/passwd has it (no NSS: its modules are the instance's); malloc'ed. */
+/* Of `uid`, as the instance sees it; malloc'ed. */
 static char *login_shell(uid_t uid)
 {
 	autoclose int fd = open_no_crossing(AT_FDCWD, "/etc/passwd", O_RDONLY | O_NOCTTY | O_NONBLOCK, 0);
-	struct stat st;
-	const char *shell = NULL;
-	autofree char *text = NULL;
-	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size <= PASSWD_MAX) {
-		text = malloc((size_t)st.st_size + 1);
-		ssize_t n = text ? read(fd, text, (size_t)st.st_size) : -1;
-		if (n >= 0) {
-			text[n] = '\0';
-			shell = find_shell(text, uid);
-		}
-	}
-	return strdup(shell && access(shell, X_OK) == 0 ? shell : "/bin/sh");
+	autoclean(bv_account_clear) struct bv_account account;
+	bv_account_find(&account, fd, uid);
+	return strdup(bv_account_shell(&account));
 }
 
 /* ---- all of it ---- */

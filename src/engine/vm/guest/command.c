@@ -19,9 +19,8 @@
 #include "sys/kernel.h"
 #include "util/cleanup.h"
 #include "util/file.h"
-#include "util/num.h"
 
-enum { PASSWD_MAX = 1024 * 1024, EXIT_FAILED = 1, UMASK = 022 };
+enum { EXIT_FAILED = 1, UMASK = 022 };
 
 /* As init left it to the agent, which wants more fds than a command. */
 static struct rlimit files_limit;
@@ -33,47 +32,6 @@ void agent_command_remember(void)
 		files_limit = (struct rlimit){ 0 };
 	if (bv_read_small(AT_FDCWD, "/proc/self/oom_score_adj", oom_score, sizeof(oom_score)) <= 0)
 		oom_score[0] = '\0';
-}
-
-/* ---- the account ---- */
-
-struct account {
-	char *text;
-	const char *home, *shell; /* in text; NULL */
-};
-
-static void find_account(struct account *acc, uid_t uid)
-{
-	enum { NAME, PASSWORD, UID, GID, GECOS, HOME, SHELL, FIELDS };
-	char *rest = acc->text, *line;
-	while ((line = strsep(&rest, "\n"))) {
-		char *field[FIELDS] = { NULL }, *part = line;
-		for (int i = 0; i < FIELDS && part; i++)
-			field[i] = strsep(&part, ":");
-		uint32_t number;
-		if (!field[SHELL] || bv_parse_u32(field[UID], &number) < 0 || number != uid)
-			continue;
-		acc->home = field[HOME][0] == '/' ? field[HOME] : NULL;
-		acc->shell = field[SHELL][0] == '/' ? field[SHELL] : NULL;
-		return;
-	}
-}
-
-/* What the instance's own /etc/passwd says; no NSS: its modules are the instance's. */
-static struct account account_of(uid_t uid)
-{
-	struct account acc = { 0 };
-	autoclose int fd = open("/etc/passwd", O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	struct stat st;
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > PASSWD_MAX)
-		return acc;
-	acc.text = malloc((size_t)st.st_size + 1);
-	ssize_t n = acc.text ? read(fd, acc.text, (size_t)st.st_size) : -1;
-	if (n >= 0) {
-		acc.text[n] = '\0';
-		find_account(&acc, uid);
-	}
-	return acc;
 }
 
 /* ---- the child ---- */
@@ -113,9 +71,9 @@ static int place_fds(const struct ends *ends, struct bv_error *err)
 	return r < 0 ? bv_fail(err, r, "cannot close the file descriptors above 2: %s", strerror(-r)) : 0;
 }
 
-static void enter_directory(const struct bv_exec *e, const struct account *acc)
+static void enter_directory(const struct bv_exec *e, const struct bv_account *account)
 {
-	const char *dir = e->cwd ? e->cwd : acc->home;
+	const char *dir = e->cwd ? e->cwd : account->home;
 	/* A directory that is not there is no reason not to run the command. */
 	if ((!dir || chdir(dir) < 0) && chdir("/") < 0)
 		return;
@@ -169,9 +127,11 @@ static int become_command(const struct ends *ends, const struct bv_exec *e, cons
 		return r;
 
 	umask(UMASK);
-	struct account acc = account_of(e->uid);
-	enter_directory(e, &acc);
-	char *shell[] = { strdup(acc.shell && access(acc.shell, X_OK) == 0 ? acc.shell : "/bin/sh"), NULL };
+	autoclose int passwd = open("/etc/passwd", O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	autoclean(bv_account_clear) struct bv_account account;
+	bv_account_find(&account, passwd, e->uid);
+	enter_directory(e, &account);
+	char *shell[] = { strdup(bv_account_shell(&account)), NULL };
 	r = restrict_self(e, cfg, err);
 	if (r < 0)
 		return r;
