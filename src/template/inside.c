@@ -167,6 +167,7 @@ int bv_inside_enter(const char *path, const char *script, struct bv_error *err)
 		return r;
 	if (fchdir(root) < 0 || bv_pivot_root(".", ".") < 0 || umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
 		return bv_fail_errno(err, "cannot make %s the root", path);
-	sethostname("build", 5);
+	if (sethostname("build", 5) < 0)
+		return bv_fail_errno(err, "cannot set the host name");
 	return drop_capabilities(err);
 }

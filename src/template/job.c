@@ -249,6 +249,8 @@ int bv_recipe_prepare(struct bv_recipe_job **ret, const char *path, const char *
 		r = set_environment(job, err);
 	if (r == 0)
 		r = only_asked(job, progress, err);
+	if (r == 0)
+		r = bv_recipe_check_foreign(job, err);
 	if (r == 0 && job->args.flush_cache)
 		r = bv_recipe_cache_flush(job, false, err);
 	if (r == 0)

@@ -42,6 +42,9 @@ int bv_recipe_files(const struct bv_recipe_build *b, bool of_instance, struct bv
 int bv_rootfs_write(int root, const char *path, const char *text, mode_t mode, uint32_t uid, uint32_t gid,
 		    struct bv_error *err);
 
+/* foreign.c: can this host run programs of the recipe's architecture? */
+int bv_recipe_check_foreign(const struct bv_recipe_job *job, struct bv_error *err);
+
 /* bootstrap.c: the first rootfs, by mmdebstrap or debootstrap. */
 int bv_recipe_bootstrap(struct bv_recipe_build *b, struct bv_error *err);
 

@@ -153,6 +153,8 @@ job=$!
 eventually 5 test -e "$L/.slow.new/began"
 kill -9 "$job"
 wait "$job" 2>/dev/null
+# What the template runs in has the directory locked until it is gone.
+check "what the template started is gone again" eventually 2 sh -c '! pgrep -x -f "sleep 61"'
 check "destroy removes it as well" destroy -n slow
 check "nothing is left" is "$(left)" ""
 
@@ -276,6 +278,63 @@ else
 	skip "a recipe" "mmdebstrap is not installed or cannot be covered by a mount"
 fi
 rm -f /tmp/bv-bootstraps
+
+# ---- a recipe for another architecture: what is missing to emulate it ----
+other=arm64 emulator=aarch64
+[ "$(uname -m)" != aarch64 ] || other=amd64 emulator=x86_64
+# Stands in for programs that are installed or not: the first directory in which they are looked for.
+mount -t tmpfs bv-test /usr/local/sbin
+: >"$TMPDIR/no-program"
+hidden=
+# hide PATH...: it is no program now
+hide() {
+	for path; do
+		[ -e "$path" ] || continue
+		mount --bind "$TMPDIR/no-program" "$path" && hidden="$hidden $path"
+	done
+}
+# stub NAME COMMAND
+stub() {
+	printf '#!/bin/sh\n%s\n' "$2" >"/usr/local/sbin/$1"
+	chmod +x "/usr/local/sbin/$1"
+}
+# foreign WORDS HINT, under check: what lxc-create says, and that nothing was made
+foreign() {
+	said=$(create -n x -t mini -- -a $other 2>&1) && { echo "it succeeded"; return 1; }
+	like "$said" "$1" && like "$said" "$2" && is "$(left)" "many "
+}
+cannot="host cannot run programs of $other"
+install='hint: apt-get install qemu-user-static arch-test binfmt-support'
+hide /usr/sbin/arch-test /usr/bin/arch-test
+check "without arch-test" foreign "programs of $other, arch-test tells, which is not installed" "$install"
+stub arch-test "echo \"\$1: not supported on this machine/kernel\"; exit 1"
+hide /usr/bin/qemu-$emulator /usr/bin/qemu-$emulator-static
+check "without an emulator" foreign "$cannot: there is no qemu-$emulator-static" "$install"
+stub qemu-$emulator-static false
+if misc=/proc/sys/fs/binfmt_misc && [ -d $misc ]; then
+	check "without binfmt_misc" foreign "$cannot: binfmt_misc is not mounted at $misc" \
+		"hint: mount -t binfmt_misc binfmt_misc $misc"
+	mount -t tmpfs bv-test $misc
+	: >$misc/status
+	check "without a handler" foreign "$cannot: there is no handler $misc/qemu-$emulator" \
+		"hint: cat /usr/lib/binfmt.d/qemu-$emulator.conf >$misc/register"
+	echo disabled >$misc/qemu-$emulator
+	check "with one that is disabled" foreign "$cannot: the handler $misc/qemu-$emulator is disabled" \
+		"hint: echo 1 >$misc/qemu-$emulator"
+	echo enabled >$misc/qemu-$emulator
+	check "with one that is of no use" foreign "$cannot, though there is the handler" "hint: arch-test $other"
+	umount $misc
+else
+	skip "binfmt_misc" "this kernel has none"
+fi
+stub arch-test "echo \"I don't know how to detect arch '\$1', sorry.\"; exit 2"
+check "an architecture that nobody knows" foreign "arch-test failed with exit code 2: I don't know how to detect" "$other"
+stub arch-test "echo \"\$1: ok\""
+stub mmdebstrap 'echo "E: built with $*"; exit 1'
+check "with all of it" foreign "built with .*--architectures=$other" "mmdebstrap failed"
+for path in $hidden /usr/local/sbin; do umount "$path"; done
+rm "$TMPDIR/no-program"
+
 check "--print resolves" like "$(create -n x -t mini -- -r other --print 2>&1)" 'release: other'
 check "--validate" like "$(create -n x -t mini -- --validate 2>&1)" 'mini.yaml is valid: debian test'
 check "an unknown option of a recipe" like "$(create -n x -t mini -- --relase=x 2>&1)" 'did you mean --release'
