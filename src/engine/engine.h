@@ -128,6 +128,12 @@ struct bv_engine {
 	int (*pause)(const struct bv_run *run, bool pause, struct bv_error *err);
 
 	/*
+	 * The size of a tty of it was changed from outside: tell the inside. It waits for nobody; an instance that is
+	 * frozen hears of it when it is thawed. Works from pid and pidfd alone. NULL: the kernel tells.
+	 */
+	int (*resized)(const struct bv_run *run, struct bv_error *err);
+
+	/*
 	 * The addresses inside, without asking a process: `own_netns` is an fd of the caller's network namespace.
 	 * *ret is malloc'ed.
 	 */

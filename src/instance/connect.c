@@ -11,6 +11,7 @@
 #include "instance/command.h"
 #include "instance/handle.h"
 #include "instance/terminal.h"
+#include "sys/kernel.h"
 #include "util/cleanup.h"
 #include "util/str.h"
 
@@ -34,6 +35,32 @@ static int explain_refusal(int code, const char *name, int tty, struct bv_error 
 	default:
 		return bv_fail(err, -code, "the monitor of %s refused tty %d", name, tty);
 	}
+}
+
+/*
+ * A tty has a new size. What cannot be told is no harm; and it is looked up each time, since who connects while the
+ * instance boots is still there when it has.
+ */
+static void tell_size(void *data)
+{
+	const struct bv_instance *inst = data;
+	struct bv_rundir rd;
+	struct bv_run run;
+	autoclean(bv_run_state_clear) struct bv_run_state state = { 0 };
+	if (bv_rundir_open(&rd, inst->lxcpath, inst->name, NULL) < 0)
+		return;
+	bv_run_init(&run);
+	const struct bv_engine *engine = bv_run_state_read(&rd, &state) < 0 ? NULL : bv_engine_described(state.engine);
+	bv_rundir_close(&rd);
+	if (!engine || !engine->resized || !state.init_pid)
+		return;
+	run.name = inst->name;
+	run.lxcpath = inst->lxcpath;
+	run.pid = state.init_pid;
+	run.pidfd = bv_pidfd_open_checked(state.init_pid, state.init_start);
+	if (run.pidfd >= 0)
+		engine->resized(&run, NULL);
+	close_fd(&run.pidfd);
 }
 
 int bv_instance_console(struct bv_instance *inst, const struct bv_console_options *o, struct bv_error *err)
@@ -65,6 +92,8 @@ int bv_instance_console(struct bv_instance *inst, const struct bv_console_option
 		.watch = master >= 0 ? connection : -1,
 		.escape = o->escape,
 		.log = -1,
+		.resized = tell_size,
+		.data = inst,
 	};
 	return bv_terminal_relay(&relay, err);
 }

@@ -114,7 +114,8 @@ static void send_size(const struct relay *y)
 	if (y->size_fd < 0 || ioctl(y->size_fd, TIOCGWINSZ, &size) < 0)
 		return;
 	if (!y->r->framed) {
-		ioctl(y->r->peer, TIOCSWINSZ, &size);
+		if (ioctl(y->r->peer, TIOCSWINSZ, &size) == 0 && y->r->resized)
+			y->r->resized(y->r->data);
 		return;
 	}
 	char frame[1 + sizeof(size)] = { BV_CONSOLE_FRAME_SIZE };

@@ -45,6 +45,8 @@ struct bv_relay {
 	int watch;       /* end when this fd is readable (and the peer is drained), -1: none. A pidfd or a socket. */
 	int escape;      /* control character, 0: none */
 	int log;         /* a copy of all output goes here, -1: none */
+	void (*resized)(void *data); /* a pty that is the peer was given its size; NULL */
+	void *data;
 };
 
 /*

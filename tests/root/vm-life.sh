@@ -9,6 +9,11 @@
 
 L=$TMPDIR/lxc
 N=vm$$
+D=$TMPDIR/pty_driver
+export L N
+# Outside of a build it is compiled here.
+cp "$BV_BUILD/tests/root/pty_driver" "$D" 2>/dev/null ||
+	${CC:-cc} -D_GNU_SOURCE -O -o "$D" "$BV_SRC/tests/root/pty_driver.c" || skip_all "no C compiler"
 busybox_rootfs "$TMPDIR/rootfs"
 mkdir -p "$TMPDIR/shared"
 echo from the host >"$TMPDIR/shared/file"
@@ -99,6 +104,50 @@ check "ten at once" sh -c 'for i in 1 2 3 4 5 6 7 8 9 10; do
 	i=1; for pid in $pids; do wait $pid; [ $? = $i ] || exit 1; i=$((i + 1)); done' sh "$L" $N
 check_not "namespaces are refused" lxc-attach -P "$L" -n $N -s NETWORK -- true
 
+# ---- terminals ----
+# drive TEXT COMMAND...: the command on a terminal of 24 by 80; the script comes on stdin
+drive() {
+	text=$1
+	shift
+	cat >"$TMPDIR/script"
+	check "$text" driven "$@"
+}
+driven() { "$D" "$@" <"$TMPDIR/script"; }
+# size TERMINAL ROWS COLUMNS: it has that size inside, or gets it. Nobody there has it open.
+cat >"$TMPDIR/size" <<-'END'
+	for i in 1 2 3 4 5 6 7 8 9 10; do
+		is=$(lxc-attach -P "$L" -n "$N" -- stty -F "$1" size)
+		[ "$is" != "$2 $3" ] || exit 0
+		sleep 0.1
+	done
+	echo "$1 has $is"
+	exit 1
+END
+drive "a tty follows the size of the window" lxc-console -P "$L" -n $N -t 1 <<-END
+	size 33 101
+	expect Type
+	run sh $TMPDIR/size /dev/tty1 33 101
+	size 34 102
+	run sh $TMPDIR/size /dev/tty1 34 102
+	send \x01q
+	end 0
+END
+check "it keeps it afterwards" sh "$TMPDIR/size" /dev/tty1 34 102
+drive "until the next user comes" lxc-console -P "$L" -n $N -t 1 <<-END
+	expect Type
+	run sh $TMPDIR/size /dev/tty1 24 80
+	send \x01q
+	end 0
+END
+drive "the console has its own" lxc-console -P "$L" -n $N -t 0 <<-END
+	size 35 103
+	expect Type
+	run sh $TMPDIR/size /dev/console 35 103
+	run sh $TMPDIR/size /dev/tty1 24 80
+	send \x01q
+	end 0
+END
+
 # ---- the machine's monitor ----
 check "QMP" like "$(lxc-vm-monitor -P "$L" -n $N '{"execute":"query-kvm"}')" '"enabled": false'
 check "a bare command" like "$(lxc-vm-monitor -P "$L" -n $N query-status)" '"status": "running"'
@@ -115,9 +164,17 @@ check_jail "$(child_called qemu-system)" "$(child_called virtiofsd | head -n 1)"
 check "freeze" lxc-freeze -P "$L" -n $N
 check "it is FROZEN" is "$(state)" FROZEN
 check_not "attach to a frozen one fails and does not wait" timeout 10 lxc-attach -P "$L" -n $N -- true
+drive "a window that changes meanwhile holds nobody up" lxc-console -P "$L" -n $N -t 1 <<-END
+	expect Type
+	size 36 104
+	timeout 2
+	send \x01q
+	end 0
+END
 check "unfreeze" lxc-unfreeze -P "$L" -n $N
 check "it is RUNNING again" is "$(state)" RUNNING
 check "and does what it is told" inside true
+check "the tty has the size that it was given" sh "$TMPDIR/size" /dev/tty1 36 104
 now=$(date +%s) there=$(inside date +%s)
 check "its clock is right" test $((there - now)) -le 2 -a $((now - there)) -le 2
 
@@ -172,5 +229,6 @@ gone() { ! lxc-info -P "$L" -n eph$$ >/dev/null 2>&1; }
 check "ends and destroys it" eventually 30 gone
 
 ip link del vmbr0
-rm -rf --one-file-system "$L" "$TMPDIR"/rootfs "$TMPDIR"/eph "$TMPDIR"/shared "$TMPDIR"/log "$TMPDIR"/out "$TMPDIR"/console.log
+rm -rf --one-file-system "$L" "$TMPDIR"/rootfs "$TMPDIR"/eph "$TMPDIR"/shared "$TMPDIR"/log "$TMPDIR"/out "$TMPDIR"/console.log \
+	"$TMPDIR"/script "$TMPDIR"/size "$D"
 done_testing

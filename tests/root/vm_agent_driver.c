@@ -20,6 +20,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <time.h>
@@ -54,6 +55,7 @@ enum { TIMEOUT_MS = 20000, CHANNELS = 300, PTY_ALL = BV_EXEC_PTY | 4 | 8 | 16 };
 static int host = -1;       /* our end of the port */
 static int told = -1;       /* process 1 tells the signals that it gets, a byte each */
 static int console = -1;    /* master of what is /dev/console there */
+static int tty = -1;        /* of /dev/hvc1 */
 static pid_t guest;
 static const char *config_text = "";
 
@@ -127,15 +129,46 @@ static void __attribute__((noreturn)) be_init(const char *kind, int report)
 	}
 }
 
-/* The slave of a new pty is /dev/console. */
-static int make_console(void)
+/* `from` as it is, below a /dev of our own. */
+static void put_node(const char *dev, const char *name, const char *from, bool directory)
+{
+	char to[128];
+	snprintf(to, sizeof(to), "%s/%s", dev, name);
+	if (directory ? mkdir(to, 0755) < 0 : mknod(to, S_IFREG | 0600, 0) < 0)
+		die(to);
+	if (mount(from, to, NULL, MS_BIND, NULL) < 0)
+		die(to);
+}
+
+/* The slave of a new pty. */
+static int put_terminal(const char *dev, const char *name)
 {
 	int master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC), unlocked = 0;
-	char name[64];
-	if (master < 0 || ioctl(master, TIOCSPTLCK, &unlocked) < 0 || ptsname_r(master, name, sizeof(name)) != 0 ||
-	    mount(name, "/dev/console", NULL, MS_BIND, NULL) < 0)
-		die("console");
+	char slave[64];
+	if (master < 0 || ioctl(master, TIOCSPTLCK, &unlocked) < 0 || ptsname_r(master, slave, sizeof(slave)) != 0)
+		die(name);
+	put_node(dev, name, slave, false);
 	return master;
+}
+
+/* A /dev with the terminals of a guest. It comes over the host's, which has no hvc1. */
+static void make_dev(void)
+{
+	static const char dev[] = "/tmp";
+	static const char *const same[] = { "null", "zero", "full", "random", "urandom", "tty", "pts" };
+	if (mount("dev", dev, "tmpfs", 0, "mode=755") < 0)
+		die("/dev");
+	for (size_t i = 0; i < ARRAY_SIZE(same); i++) {
+		char from[32];
+		snprintf(from, sizeof(from), "/dev/%s", same[i]);
+		put_node(dev, same[i], from, bv_streq(same[i], "pts"));
+	}
+	if (symlink("pts/ptmx", "/tmp/ptmx") < 0 || symlink("/proc/self/fd", "/tmp/fd") < 0)
+		die("/dev/ptmx");
+	console = put_terminal(dev, "console");
+	tty = put_terminal(dev, "hvc1");
+	if (mount(dev, "/dev", NULL, MS_MOVE, NULL) < 0)
+		die("/dev");
 }
 
 /* `port` is the agent's; it is closed here. */
@@ -145,7 +178,7 @@ static void start_guest(const char *kind, int port)
 	WANT(pipe2(report, O_CLOEXEC) == 0);
 	WANT(unshare(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET) == 0);
 	WANT(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
-	console = make_console();
+	make_dev();
 	guest = fork();
 	if (guest == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -835,16 +868,38 @@ static void case_init_busybox(void)
 	want_word(BV_INIT_REBOOT, 0, "TERM\n");
 }
 
-static void case_machine(void)
+static void send_terminal_size(uint16_t number, uint16_t rows, uint16_t columns)
+{
+	autoclean(bv_buf_clear) struct bv_buf b = { 0 };
+	bv_put_u16(&b, number);
+	bv_put_u16(&b, rows);
+	bv_put_u16(&b, columns);
+	send_frame(BV_FRAME_TERMINAL, 0, 0, b.p, b.len);
+}
+
+static bool has_size(int master, unsigned int rows, unsigned int columns)
 {
 	struct winsize size = { 0 };
-	send_size(BV_FRAME_CONSOLE, 0, 41, 123);
+	return ioctl(master, TIOCGWINSZ, &size) == 0 && size.ws_row == rows && size.ws_col == columns;
+}
+
+static void case_machine(void)
+{
+	send_terminal_size(0, 41, 123);
+	send_terminal_size(2, 42, 312);
+	/* There is no hvc0. */
+	send_terminal_size(1, 43, 100);
 	autoclean(bv_buf_clear) struct bv_buf b = { 0 };
 	time_t before = time(NULL);
 	bv_put_u64(&b, UINT64_C(1000000000) * 1000000000);
 	send_frame(BV_FRAME_CLOCK, 0, 0, b.p, b.len);
 	want_health(1);
-	WANT(ioctl(console, TIOCGWINSZ, &size) == 0 && size.ws_row == 41 && size.ws_col == 123);
+	WANT(has_size(console, 41, 123));
+	WANT(has_size(tty, 42, 312));
+	send_terminal_size(2, 12, 34);
+	want_health(2);
+	WANT(has_size(console, 41, 123));
+	WANT(has_size(tty, 12, 34));
 	/* It has no right to set it here. */
 	WANT(time(NULL) - before < 60);
 }
@@ -906,6 +961,14 @@ static void case_oversized(void)
 {
 	static const uint8_t beyond[] = { 1, 0, 1, 0, 64, 0, 0, 0, 1, 0, 0, 0 };
 	garbage(beyond, sizeof(beyond));
+}
+
+/* There is an hvc1, but no tty2. */
+static void case_terminal(void)
+{
+	static const uint8_t second[] = { 6, 0, 0, 0, 17, 0, 0, 0, 0, 0, 0, 0, 2, 0, 24, 0, 80, 0 };
+	garbage(second, sizeof(second));
+	WANT(has_size(tty, 0, 0));
 }
 
 static void case_unknown(void)
@@ -980,7 +1043,8 @@ static const struct test_case {
 	{ "init-execute", "execute", "", case_init_execute, "so is lxc-execute's init" },
 	{ "init-busybox", "busybox", "", case_init_busybox, "so is busybox" },
 	{ "init-late", "late", "", case_init_late, "an init that still begins is asked once it listens" },
-	{ "machine", "sysvinit", "", case_machine, "console and clock" },
+	{ "machine", "sysvinit", "lxc.tty.max = 2\n", case_machine, "terminals and clock" },
+	{ "terminal", "sysvinit", "lxc.tty.max = 1\n", case_terminal, "a terminal that there cannot be ends all" },
 	{ "addresses", "sysvinit", "", case_addresses, "addresses that come and go" },
 	{ "survives", "sysvinit", "", case_survives, "signals of others spare the agent" },
 	{ "leaves", "halting", "", case_leaves, "process 1 ends it by SIGTERM" },

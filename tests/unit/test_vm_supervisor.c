@@ -42,6 +42,8 @@ static void child_that_waits(int fd)
 
 /* stderr of the fake QEMU is the test's to write. */
 static int vm_stderr = -1;
+/* The slave of tty2, as that of the console. */
+static int vm_tty = -1;
 
 static void run_supervisor(int qmp, int agent, int sync, int qemu, int server, int log, int console)
 {
@@ -68,7 +70,8 @@ static void run_supervisor(int qmp, int agent, int sync, int qemu, int server, i
 	s.hurry = 10;
 	s.memory = 512 << 20;
 	s.balloon = 256 << 20;
-	s.console = console;
+	s.terminals[0].fd = console;
+	s.terminals[2].fd = vm_tty;
 	snprintf(s.arch, sizeof(s.arch), "x86_64");
 	s.logs[0] = (struct sv_log){ .fd = log, .name = "qemu" };
 	if (sv_machine_open(&s, qmp, NULL) < 0 || sv_control_listen(&s, NULL) < 0)
@@ -553,31 +556,77 @@ TEST(halt_before_ready)
 	CHECK_INT(finish(), 0);
 }
 
-TEST(console_size)
+static bool make_pty(int *master, int *slave)
 {
-	int master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC), unlock = 0;
-	ioctl(master, TIOCSPTLCK, &unlock);
-	int slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
-	if (slave < 0)
+	int unlock = 0;
+	*master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	ioctl(*master, TIOCSPTLCK, &unlock);
+	*slave = ioctl(*master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	return *slave >= 0;
+}
+
+static void set_size(int master, uint16_t rows, uint16_t columns)
+{
+	struct winsize size = { .ws_row = rows, .ws_col = columns };
+	CHECK_INT(ioctl(master, TIOCSWINSZ, &size), 0);
+}
+
+static void check_size(uint16_t number, uint16_t rows, uint16_t columns)
+{
+	struct bv_frame f = hear(&vm.agent);
+	struct bv_cursor c = bv_cursor_of(&f);
+	CHECK_INT(f.type, BV_FRAME_TERMINAL);
+	CHECK_INT(bv_get_u16(&c), number);
+	CHECK_INT(bv_get_u16(&c), rows);
+	CHECK_INT(bv_get_u16(&c), columns);
+	CHECK_INT(bv_cursor_end(&c), 0);
+}
+
+/* Nothing was sent, as the answer to a later signal shows. */
+static void check_no_size(void)
+{
+	kill(vm.pid, SIGRTMIN + 3);
+	check_init(BV_INIT_SIGNAL, (uint32_t)SIGRTMIN + 3);
+}
+
+TEST(sizes)
+{
+	int console, console_slave, tty;
+	if (!make_pty(&console, &console_slave) || !make_pty(&tty, &vm_tty))
 		SKIP("no pty");
-	struct winsize size = { .ws_row = 30, .ws_col = 100 };
-	ioctl(master, TIOCSWINSZ, &size);
-	start(slave);
+	set_size(console, 30, 100);
+	start(console_slave);
 	greet();
 	agent_hello();
-	put(&vm.agent, BV_FRAME_READY, 0, 0, NULL, 0);
-	struct bv_frame f = hear(&vm.agent);
-	CHECK(f.type == BV_FRAME_CONSOLE && f.len == 4 && f.data[0] == 30 && f.data[2] == 100);
-	size.ws_row = 31;
-	ioctl(master, TIOCSWINSZ, &size);
+	/* While it boots nobody hears of it. */
+	set_size(tty, 40, 300);
 	kill(vm.pid, SIGWINCH);
-	f = hear(&vm.agent);
-	CHECK(f.type == BV_FRAME_CONSOLE && f.len == 4 && f.data[0] == 31);
+	put(&vm.agent, BV_FRAME_READY, 0, 0, NULL, 0);
+	check_size(0, 30, 100);
+	check_size(2, 40, 300);
+	set_size(console, 31, 100);
+	kill(vm.pid, SIGWINCH);
+	check_size(0, 31, 100);
+	set_size(tty, 40, 299);
+	kill(vm.pid, SIGWINCH);
+	check_size(2, 40, 299);
+	/* That nothing changed, or that nothing is known any more, is not told. */
+	kill(vm.pid, SIGWINCH);
+	check_no_size();
+	set_size(tty, 0, 0);
+	kill(vm.pid, SIGWINCH);
+	check_no_size();
+	set_size(console, 50, 99);
+	set_size(tty, 51, 98);
+	kill(vm.pid, SIGWINCH);
+	check_size(0, 50, 99);
+	check_size(2, 51, 98);
 	qmp_hear();
 	shut_down("guest-shutdown");
 	CHECK_INT(finish(), 0);
-	close(slave);
-	close(master);
+	int *fds[] = { &console, &console_slave, &tty, &vm_tty };
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		close_fd(fds[i]);
 }
 
 /* ---- the guest's own words ---- */

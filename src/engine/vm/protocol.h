@@ -22,7 +22,7 @@
  * credit back with CREDIT. Guest to host, stdout and stderr share one window.
  */
 enum {
-	BV_PROTOCOL_VERSION = 1,
+	BV_PROTOCOL_VERSION = 2,
 	BV_FRAME_HEADER = 12,
 	BV_FRAME_MAX = 65536,   /* bytes of payload */
 	BV_FRAME_WINDOW = 65536,
@@ -41,7 +41,7 @@ enum bv_frame_type {
 
 	/* ---- channel 0, host to guest ---- */
 	BV_FRAME_INIT = 16,     /* u32 enum bv_frame_init, u32 signal: for process 1 */
-	BV_FRAME_CONSOLE = 17,  /* u16 rows, u16 columns: the console's size */
+	BV_FRAME_TERMINAL = 17, /* u16 number (0: the console, N: ttyN), u16 rows, u16 columns: its size */
 	BV_FRAME_CLOCK = 18,    /* u64 nanoseconds since 1970: the guest was stopped, this is the time now */
 
 	/* ---- a channel, host to guest ---- */

@@ -275,6 +275,11 @@ static int kill_vm(struct bv_run *run, struct bv_error *err)
 	return bv_run_signal(run, SIGKILL, "the VM's supervisor", err);
 }
 
+static int resized(const struct bv_run *run, struct bv_error *err)
+{
+	return bv_run_signal(run, SIGWINCH, "the VM's supervisor", err);
+}
+
 static enum bv_ending ending(int wait_status)
 {
 	if (WIFSIGNALED(wait_status))
@@ -385,6 +390,7 @@ const struct bv_engine bv_engine_vm = {
 	.kill = kill_vm,
 	.attach = bv_vm_attach,
 	.pause = pause_vm,
+	.resized = resized,
 	.addresses = addresses,
 	.command_line = command_line,
 	.machine_command = machine_command,

@@ -10,6 +10,7 @@
 #include "config/config.h"
 #include "engine/listen.h"
 #include "engine/vm/protocol.h"
+#include "engine/vm/spec.h"
 #include "util/error.h"
 #include "util/str.h"
 
@@ -20,7 +21,7 @@
  *   stream.c   frames in and out of the port's bytes
  *   channel.c  a command's streams: credit, end of file, exit
  *   command.c  the command's process, from fork to exec
- *   machine.c  channel 0: process 1, the console's size, the clock, addresses
+ *   machine.c  channel 0: process 1, the terminals' sizes, the clock, addresses
  * The fuzzer has stream.c and channel.c, with command.c and machine.c left out.
  */
 enum {
@@ -91,6 +92,7 @@ struct agent {
 		uint32_t what, signal;
 		int64_t deadline, next;
 	} init;
+	int terminals[1 + BV_VM_TTYS_MAX]; /* the console, tty1 and on: those that have a size of the host; -1 */
 	int netlink;
 	int64_t addresses_due;   /* 0: nothing changed */
 	char *addresses;         /* that the host knows */
@@ -149,7 +151,7 @@ void agent_command_remember(void);
 
 /* A frame of channel 0; -EPROTO when it does not parse. */
 int agent_machine_frame(struct agent *a, const struct bv_frame *f);
-/* Opens the socket that tells of addresses. */
+/* Before all else: it opens the socket that tells of addresses. */
 void agent_machine_open(struct agent *a);
 /* The socket has something to say. */
 void agent_machine_addresses_changed(struct agent *a, int64_t now);

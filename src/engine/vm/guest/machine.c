@@ -6,6 +6,7 @@
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -107,17 +108,29 @@ static int take_init(struct agent *a, const struct bv_frame *f)
 	return 0;
 }
 
-/* ---- console and clock ---- */
+/* ---- terminals and clock ---- */
 
-static int take_console(const struct bv_frame *f)
+static int take_terminal(struct agent *a, const struct bv_frame *f)
 {
 	struct bv_cursor c = bv_cursor_of(f);
-	struct winsize size = { .ws_row = bv_get_u16(&c), .ws_col = bv_get_u16(&c) };
-	if (bv_cursor_end(&c) < 0)
+	unsigned int n = bv_get_u16(&c);
+	struct winsize size = { .ws_row = bv_get_u16(&c) };
+	size.ws_col = bv_get_u16(&c);
+	if (bv_cursor_end(&c) < 0 || n > a->cfg->tty_max || n >= ARRAY_SIZE(a->terminals))
 		return -EPROTO;
-	autoclose int fd = open("/dev/console", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
-	if (fd >= 0)
-		ioctl(fd, TIOCSWINSZ, &size);
+	char path[24] = "/dev/console";
+	if (n > 0)
+		snprintf(path, sizeof(path), "/dev/hvc%u", n - 1);
+	autoclose int fd = open(path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	ioctl(fd, TIOCSWINSZ, &size);
+	/*
+	 * With the last of its users a line forgets its size; a container's pty does not. So it is held open. After a
+	 * hang-up (by a getty) that is all that the fd is good for: for the next size it is opened anew.
+	 */
+	close_fd(&a->terminals[n]);
+	a->terminals[n] = take_fd(&fd);
 	return 0;
 }
 
@@ -138,8 +151,8 @@ int agent_machine_frame(struct agent *a, const struct bv_frame *f)
 	switch (f->type) {
 	case BV_FRAME_INIT:
 		return take_init(a, f);
-	case BV_FRAME_CONSOLE:
-		return take_console(f);
+	case BV_FRAME_TERMINAL:
+		return take_terminal(a, f);
 	case BV_FRAME_CLOCK:
 		return take_clock(f);
 	default:
@@ -151,6 +164,8 @@ int agent_machine_frame(struct agent *a, const struct bv_frame *f)
 
 void agent_machine_open(struct agent *a)
 {
+	for (size_t i = 0; i < ARRAY_SIZE(a->terminals); i++)
+		a->terminals[i] = -1;
 	struct sockaddr_nl address = { .nl_family = AF_NETLINK, .nl_groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR };
 	a->netlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
 	if (a->netlink >= 0 && bind(a->netlink, (struct sockaddr *)&address, sizeof(address)) < 0)

@@ -76,17 +76,26 @@ void sv_agent_init(struct supervisor *s, enum bv_frame_init what, int sig)
 	}
 }
 
-void sv_agent_console(struct supervisor *s)
+static void tell_size(struct supervisor *s, struct sv_terminal *t)
 {
 	struct winsize size;
-	if (s->console < 0 || !sv_agent_alive(s) || ioctl(s->console, TIOCGWINSZ, &size) < 0 || size.ws_row == 0 ||
-	    size.ws_col == 0)
+	if (t->fd < 0 || ioctl(t->fd, TIOCGWINSZ, &size) < 0 || size.ws_row == 0 || size.ws_col == 0 ||
+	    (size.ws_row == t->rows && size.ws_col == t->columns))
 		return;
 	autoclean(bv_buf_clear) struct bv_buf b = { 0 };
+	bv_put_u16(&b, (uint16_t)(t - s->terminals));
 	bv_put_u16(&b, size.ws_row);
 	bv_put_u16(&b, size.ws_col);
-	if (!b.bad)
-		sv_agent_send(s, BV_FRAME_CONSOLE, 0, 0, b.p, b.len);
+	if (b.bad || sv_agent_send(s, BV_FRAME_TERMINAL, 0, 0, b.p, b.len) < 0)
+		return;
+	t->rows = size.ws_row;
+	t->columns = size.ws_col;
+}
+
+void sv_agent_sizes(struct supervisor *s)
+{
+	for (size_t i = 0; sv_agent_alive(s) && i < ARRAY_SIZE(s->terminals); i++)
+		tell_size(s, &s->terminals[i]);
 }
 
 void sv_agent_clock(struct supervisor *s)
@@ -157,7 +166,7 @@ static void take_ready(struct supervisor *s)
 		return;
 	s->ready = true;
 	sv_report(s, &(struct bv_error){ 0 });
-	sv_agent_console(s);
+	sv_agent_sizes(s);
 	sv_machine_ready(s);
 	if (s->jailed)
 		bv_jail_forget_boot_files();

@@ -8,6 +8,7 @@
 #include "config/config.h"
 #include "engine/vm/protocol.h"
 #include "engine/vm/qemu/qmp.h"
+#include "engine/vm/spec.h"
 #include "engine/vm/supervisor/supervisor.h"
 #include "util/error.h"
 #include "util/str.h"
@@ -80,6 +81,12 @@ struct sv_log {
 	unsigned int lines;
 };
 
+/* A pty whose size the guest is to know. */
+struct sv_terminal {
+	int fd;                 /* its slave; -1 */
+	uint16_t rows, columns; /* that the guest was told; 0: none */
+};
+
 struct supervisor {
 	/* ---- from the set-up ---- */
 	const struct bv_config *config;
@@ -90,7 +97,7 @@ struct supervisor {
 	bool jailed;              /* there is a staging: false in tests */
 	int sync;                 /* to the monitor; -1 after the report */
 	int signals;              /* signalfd */
-	int console;              /* slave of the console's pty, our controlling terminal; -1 */
+	struct sv_terminal terminals[1 + BV_VM_TTYS_MAX]; /* the console, our controlling terminal; tty1 and on */
 	int listener;             /* of RUN/NAME/vm */
 	int high_watch, high;     /* inotify on memory.high, and that file; -1 */
 	pid_t qemu;               /* 0: it has ended */
@@ -174,7 +181,7 @@ void sv_agent_port(struct supervisor *s, bool open); /* the guest opened or clos
 bool sv_agent_alive(const struct supervisor *s);
 bool sv_agent_busy(const struct supervisor *s);
 void sv_agent_init(struct supervisor *s, enum bv_frame_init what, int sig);
-void sv_agent_console(struct supervisor *s);
+void sv_agent_sizes(struct supervisor *s); /* of the terminals, those that changed */
 void sv_agent_clock(struct supervisor *s);
 
 /* ---- control_server.c ---- */

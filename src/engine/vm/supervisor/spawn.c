@@ -241,10 +241,12 @@ static int settle(void *ctx, struct bv_error *err)
 	s->kvm = spec->accel == BV_VM_KVM;
 	s->execute = sp->run->execute;
 	s->jailed = true;
-	s->console = take_fd(&sp->vm->files.console);
+	s->terminals[0].fd = take_fd(&f->console);
+	for (size_t i = 0; i < BV_VM_TTYS_MAX; i++)
+		s->terminals[1 + i].fd = take_fd(&f->ttys[i]);
 	if (spec->has_balloon)
 		watch_high(s, sp->run->cgroup);
-	/* These, and taps, ttys, kernel and initramfs are QEMU's now: with it they end. */
+	/* These, and taps, kernel and initramfs are QEMU's now: with it they end. */
 	for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
 		close_fd(ends[i]);
 	bv_vm_clear(sp->vm);

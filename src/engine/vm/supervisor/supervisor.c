@@ -35,7 +35,9 @@ enum {
 void sv_init(struct supervisor *s)
 {
 	memset(s, 0, sizeof(*s));
-	s->run_dir = s->sync = s->signals = s->console = s->listener = s->high_watch = s->high = s->agent.fd = -1;
+	s->run_dir = s->sync = s->signals = s->listener = s->high_watch = s->high = s->agent.fd = -1;
+	for (size_t i = 0; i < ARRAY_SIZE(s->terminals); i++)
+		s->terminals[i].fd = -1;
 	for (size_t i = 0; i < BV_SV_CLIENTS; i++)
 		s->clients[i].stream.fd = -1;
 	for (size_t i = 0; i < BV_SV_LOGS; i++)
@@ -54,7 +56,9 @@ void sv_clear(struct supervisor *s)
 		sv_stream_close(&s->clients[i].stream);
 	for (size_t i = 0; i < BV_SV_LOGS; i++)
 		close_fd(&s->logs[i].fd);
-	int *fds[] = { &s->sync, &s->signals, &s->console, &s->listener, &s->high_watch, &s->high };
+	for (size_t i = 0; i < ARRAY_SIZE(s->terminals); i++)
+		close_fd(&s->terminals[i].fd);
+	int *fds[] = { &s->sync, &s->signals, &s->listener, &s->high_watch, &s->high };
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		close_fd(fds[i]);
 	free(s->addresses);
@@ -291,7 +295,7 @@ static void pass_signal(struct supervisor *s, const struct signalfd_siginfo *inf
 	if (sig == SIGCHLD) {
 		reap(s);
 	} else if (sig == SIGWINCH) {
-		sv_agent_console(s);
+		sv_agent_sizes(s);
 	} else if (sig == SIGPIPE || info->ssi_code == SI_KERNEL) {
 		/* The console's pty, whose session this is, has hung up: the monitor is gone, and we may outlive it. */
 		bv_debug("vm", "signal %d of the console is of no consequence", sig);

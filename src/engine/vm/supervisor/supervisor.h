@@ -26,7 +26,8 @@
  *   it exits with 0, or execute's exit code           the guest powered off
  *   it exits with BV_SUPERVISOR_FAILED                QEMU, a file server or the guest's kernel died; the log has why
  * and it takes signals as an init does: SIGPWR halt, SIGINT reboot, others are passed to the guest's process 1.
- * SIGWINCH (the console's pty is its controlling terminal): the console's new size goes to the guest.
+ * SIGWINCH: a terminal may have a new size, which goes to the guest. For the console's pty, its controlling terminal,
+ * the kernel sends it; a process can have but one of these, so for a tty who changes the size does (bv_engine.resized).
  */
 enum { BV_SUPERVISOR_FAILED = 125 };
 
