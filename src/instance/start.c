@@ -371,6 +371,24 @@ static int make_cgroups(struct bv_monitor *m, struct bv_error *err)
 	return r;
 }
 
+/* Scripts take that it runs for success. It is none for who said how it is to run, when it runs as something else. */
+static int refuse_running(const struct bv_monitor *m, const struct bv_start_options *o, struct bv_error *err)
+{
+	const char *wanted = m->engine->name;
+	struct bv_run_state st;
+	bool other = false;
+	if (o->engine != BV_START_AS_CONFIGURED && bv_run_state_read(&m->rd, &st) == 0) {
+		other = st.engine[0] && strncmp(st.engine, wanted, strlen(wanted)) != 0;
+		bv_run_state_clear(&st);
+	}
+	bv_error_clear(err);
+	if (!other)
+		return bv_fail(err, EALREADY, "Container is already running");
+	bool vm = o->engine == BV_START_AS_VM;
+	bv_fail(err, EBUSY, "%s already runs, as a %s", m->name, vm ? "container" : "VM");
+	return bv_hint(err, "lxc-stop -n %s first, then lxc-start -n %s --%s", m->name, m->name, wanted);
+}
+
 /* Everything that must be true before a monitor is worth having. */
 static int prepare(struct bv_monitor *m, struct bv_instance *inst, const struct bv_start_options *o,
 		   struct bv_error *err)
@@ -398,10 +416,8 @@ static int prepare(struct bv_monitor *m, struct bv_instance *inst, const struct 
 	r = bv_rundir_lock(&m->rd, m->lxcpath, m->name, &m->lock, err);
 	if (r == -EBUSY) {
 		enum bv_state state;
-		if (bv_instance_state(inst, &state, NULL) == 0 && state != BV_STOPPED) {
-			bv_error_clear(err);
-			return bv_fail(err, EALREADY, "Container is already running");
-		}
+		if (bv_instance_state(inst, &state, NULL) == 0 && state != BV_STOPPED)
+			return refuse_running(m, o, err);
 	}
 	if (r == 0)
 		r = bv_finish_stale(&m->rd, m->lxcpath, m->name, err);

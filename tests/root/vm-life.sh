@@ -49,6 +49,8 @@ check "it starts as a container" lxc-start -P "$L" -n $N
 check "the engine is container" like "$(lxc-info -P "$L" -n $N)" '^Engine: +container$'
 check "it writes a file" inside sh -c 'echo written by a container >/root/a; chown 7:8 /root/a; chmod 640 /root/a'
 check "it has its address" like "$(lxc-info -P "$L" -n $N -iH)" '^10\.77\.0\.7$'
+check_not "a start as a VM does not take it for one" lxc-start -P "$L" -n $N --vm
+check "and says what it is" like "$(lxc-start -P "$L" -n $N --vm 2>&1)" "$N already runs, as a container"
 check "it stops" lxc-stop -P "$L" -n $N -k
 
 # ---- as a VM ----
@@ -183,6 +185,9 @@ instance "$L" other$$ "$TMPDIR/rootfs"
 check_not "another instance cannot use its rootfs" lxc-start -P "$L" -n other$$
 check "it is told who does" like "$(lxc-start -P "$L" -n other$$ 2>&1)" 'in use by an instance that runs as a VM'
 check "a second start finds it running" like "$(lxc-start -P "$L" -n $N --vm 2>&1)" 'already running'
+check "as one without an engine does" lxc-start -P "$L" -n $N
+check_not "a start as a container does not take it for one" lxc-start -P "$L" -n $N --container
+check "and says what it is" like "$(lxc-start -P "$L" -n $N --container 2>&1)" "$N already runs, as a VM"
 
 # ---- reboot ----
 boot_id=$(inside cat /proc/sys/kernel/random/boot_id)
