@@ -87,7 +87,7 @@ static int plan_parent(struct bv_net_host *h, const struct bv_nic *nic, struct b
 			       nic->index);
 	bv_fail(err, ENODEV, "bridge \"%s\" (lxc.net.%u.link) does not exist", l->parent, nic->index);
 	if (bv_streq(l->parent, "lxcbr0"))
-		return bv_hint(err, "start it with: lxc-net start");
+		return bv_hint(err, "start it with: " BV_LIBEXECDIR "/lxc/lxc-net start");
 	return bv_hint(err, "make it with: ip link add %s type bridge && ip link set %s up", l->parent, l->parent);
 }
 

@@ -923,7 +923,9 @@ TEST(exec_before_ready)
 	put_exec(&a, 4);
 	struct bv_frame f = hear(&a);
 	CHECK(f.type == BV_FRAME_REFUSED && f.channel == 4);
-	CHECK_STR(error_of(&f).what, "the guest still boots");
+	struct bv_error err = error_of(&f);
+	CHECK_STR(err.what, "the guest still boots");
+	CHECK_INT(err.code, EINPROGRESS); /* the client's cue for a hint */
 	sv_stream_close(&a);
 	qemu_exits(1);
 	CHECK_INT(finish(), BV_SUPERVISOR_FAILED);

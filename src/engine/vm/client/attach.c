@@ -168,6 +168,8 @@ static int await_start(struct attach *a, int64_t deadline, int *exit_status, str
 	r = bv_control_error_of(&c, err);
 	uint32_t code = bv_get_u32(&c);
 	*exit_status = code > 0 && code <= UINT8_MAX && !c.bad ? (int)code : 1;
+	if (r == -EINPROGRESS)
+		bv_hint(err, "wait until it does not: lxc-wait -n %s -s RUNNING", a->run->name);
 	return r;
 }
 

@@ -251,7 +251,7 @@ static int open_channel(struct supervisor *s, struct sv_client *c, const struct 
 	c->own = f->channel;
 	uint32_t channel = ++s->next_channel ? s->next_channel : ++s->next_channel;
 	if (!s->ready)
-		bv_fail(&err, EAGAIN, "the guest still boots");
+		bv_fail(&err, EINPROGRESS, "the guest still boots");
 	else if (!sv_agent_alive(s))
 		bv_fail(&err, ENOTCONN, "the guest's agent has ended");
 	else if (sv_agent_busy(s) || sv_agent_send(s, BV_FRAME_EXEC, f->flags, channel, f->data, f->len) < 0)
