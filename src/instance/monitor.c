@@ -633,6 +633,7 @@ int bv_monitor_run(struct bv_monitor *m, int *wait_status, struct bv_error *err)
 		r = begin_watching(m, err);
 	if (r < 0) {
 		finish(m, "stop", false, NULL);
+		close_fd(&m->rootfs_lock);
 		bv_finish_rundir(&m->rd, &m->state, true, NULL);
 		close_fd(&m->lock);
 		report(m, err);
@@ -645,6 +646,8 @@ int bv_monitor_run(struct bv_monitor *m, int *wait_status, struct bv_error *err)
 		*wait_status = watch_runs(m, err);
 		if (m->pidfile)
 			unlink(m->pidfile);
+		/* A start may come as soon as we are seen as stopped, and we, or the child that ends it, may take long. */
+		close_fd(&m->rootfs_lock);
 		bv_finish_rundir(&m->rd, &m->state, m->foreground, NULL);
 		close_fd(&m->lock);
 		close_terminal(m);

@@ -223,13 +223,30 @@ check_not "lxc-execute: what is not there" lxc-execute -P "$L" -n $N --vm -- /no
 check "is named in the first line" like "$(lxc-execute -P "$L" -n $N --vm -- /nowhere 2>&1 | grep -m 1 lxc-execute)" \
 	'cannot execute /nowhere: No such file'
 
+# ---- a monitor that cannot end yet, as its terminal takes no more ----
+mkfifo "$TMPDIR/stuck"
+exec 3<>"$TMPDIR/stuck"
+dd if=/dev/zero of="$TMPDIR/stuck" bs=4096 count=64 oflag=nonblock 2>/dev/null
+lxc-execute -P "$L" -n $N --vm -- sh -c 'sleep 1; echo unseen' >"$TMPDIR/stuck" 2>/dev/null &
+stuck=$!
+lxc-wait -P "$L" -n $N -s RUNNING -t 60
+check "its VM is STOPPED" lxc-wait -P "$L" -n $N -s STOPPED -t 60
+check "it still is there" kill -0 $stuck
+check "the rootfs is not held any more" lxc-start -P "$L" -n $N --container
+kill $stuck
+wait $stuck
+exec 3>&-
+rm "$TMPDIR/stuck"
+check "it stops" lxc-stop -P "$L" -n $N -k
+
 # ---- ephemeral ----
 mkdir -p "$TMPDIR/eph"
 cp -a "$TMPDIR/rootfs" "$TMPDIR/eph/rootfs"
 instance "$L" eph$$ "$TMPDIR/eph/rootfs" "lxc.ephemeral = 1" "lxc.rootfs.managed = 0" \
 	"vm.kernel = $(kernel -cloud-amd64)" "vm.memory = 192M"
 check "an ephemeral one starts" lxc-start -P "$L" -n eph$$ --vm
-check "its power-off from inside" lxc-attach -P "$L" -n eph$$ -- poweroff
+# Init ends all processes, and poweroff may not be through by then.
+check "its power-off from inside" lxc-attach -P "$L" -n eph$$ -- sh -c 'trap "" TERM; exec poweroff'
 gone() { ! lxc-info -P "$L" -n eph$$ >/dev/null 2>&1; }
 check "ends and destroys it" eventually 30 gone
 
