@@ -6,33 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-int bv_process_env_put(struct bv_strv *env, const char *assignment)
-{
-	const char *eq = strchr(assignment, '=');
-	if (!eq || eq == assignment)
-		return 0;
-	size_t key = (size_t)(eq - assignment) + 1;
-	for (size_t i = 0; i < env->n; i++) {
-		if (strncmp(env->v[i], assignment, key) != 0)
-			continue;
-		char *copy = strdup(assignment);
-		if (!copy)
-			return -ENOMEM;
-		free(env->v[i]);
-		env->v[i] = copy;
-		return 0;
-	}
-	return bv_strv_add(env, assignment);
-}
-
-int bv_process_env_put_all(struct bv_strv *env, const struct bv_strv *assignments)
-{
-	int r = 0;
-	for (size_t i = 0; r == 0 && i < assignments->n; i++)
-		r = bv_process_env_put(env, assignments->v[i]);
-	return r;
-}
-
 const char *bv_process_env_get(char *const *env, const char *name)
 {
 	size_t n = strlen(name);
@@ -46,16 +19,16 @@ static int put_vector(struct bv_strv *env, char *const *assignments)
 {
 	int r = 0;
 	for (; r == 0 && assignments && *assignments; assignments++)
-		r = bv_process_env_put(env, *assignments);
+		r = bv_env_put(env, *assignments);
 	return r;
 }
 
 static int put_configured(struct bv_strv *env, const struct bv_config *cfg)
 {
-	int r = bv_process_env_put_all(env, &cfg->environment);
+	int r = bv_env_put_all(env, &cfg->environment);
 	if (r == 0)
-		r = bv_process_env_put_all(env, &cfg->environment_runtime);
-	return r < 0 ? r : bv_process_env_put(env, "container=lxc");
+		r = bv_env_put_all(env, &cfg->environment_runtime);
+	return r < 0 ? r : bv_env_put(env, "container=lxc");
 }
 
 int bv_process_environ(const struct bv_config *cfg, const struct bv_strv *extra, struct bv_strv *ret,
@@ -63,7 +36,7 @@ int bv_process_environ(const struct bv_config *cfg, const struct bv_strv *extra,
 {
 	int r = put_configured(ret, cfg);
 	if (r == 0 && extra)
-		r = bv_process_env_put_all(ret, extra);
+		r = bv_env_put_all(ret, extra);
 	return r < 0 ? bv_fail(err, r, "out of memory") : 0;
 }
 
@@ -78,12 +51,12 @@ static int copy_callers(struct bv_strv *env)
 
 static int copy_kept(struct bv_strv *env, char *const *keep)
 {
-	int r = bv_process_env_put(env, "PATH=" BV_PROCESS_PATH);
+	int r = bv_env_put(env, "PATH=" BV_PROCESS_PATH);
 	for (; r == 0 && keep && *keep; keep++) {
 		size_t n = strlen(*keep);
 		for (char *const *e = environ; r == 0 && e && *e; e++)
 			if (strncmp(*e, *keep, n) == 0 && (*e)[n] == '=')
-				r = bv_process_env_put(env, *e);
+				r = bv_env_put(env, *e);
 	}
 	return r;
 }

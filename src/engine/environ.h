@@ -12,10 +12,6 @@
 /* PATH of a process that was given none. */
 #define BV_PROCESS_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-/* Put K=V into the list, in the place of an earlier value of K; what has no '=' is passed over. 0 or -ENOMEM. */
-int bv_process_env_put(struct bv_strv *env, const char *assignment);
-int bv_process_env_put_all(struct bv_strv *env, const struct bv_strv *assignments);
-
 /* The value of K in a NULL-terminated list, or NULL. */
 const char *bv_process_env_get(char *const *env, const char *name);
 

@@ -41,7 +41,7 @@ static int add_variable(struct bv_strv *env, const char *name, const char *value
 	if (!value)
 		return 0;
 	autofree char *assignment = bv_asprintf("%s=%s", name, value);
-	return assignment ? bv_process_env_put(env, assignment) : -ENOMEM;
+	return assignment ? bv_env_put(env, assignment) : -ENOMEM;
 }
 
 static int add_variables(struct bv_strv *env, const struct bv_config *cfg, enum bv_hook kind,
@@ -85,11 +85,11 @@ static int build_environment(struct bv_strv *env, const struct bv_config *cfg, e
 	if (r == 0)
 		r = add_variable(env, "HOME", getenv("HOME"));
 	if (r == 0)
-		r = bv_process_env_put_all(env, &cfg->environment);
+		r = bv_env_put_all(env, &cfg->environment);
 	if (r == 0)
-		r = bv_process_env_put_all(env, &cfg->environment_hooks);
+		r = bv_env_put_all(env, &cfg->environment_hooks);
 	if (r == 0 && cfg->hook_version >= 1 && h->extra_args)
-		r = bv_process_env_put_all(env, h->extra_args);
+		r = bv_env_put_all(env, h->extra_args);
 	return r < 0 ? r : add_variables(env, cfg, kind, h);
 }
 

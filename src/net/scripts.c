@@ -37,29 +37,11 @@ static const char *peer_of(const struct script *s)
 	return s->link->type == BV_NET_VETH ? s->link->host_name : "";
 }
 
-/* "K=V" replaces an earlier K; of a list the last one wins. */
-static int env_set(struct bv_strv *env, const char *entry)
-{
-	size_t key = strcspn(entry, "=");
-
-	for (size_t i = 0; i < env->n; i++) {
-		if (strncmp(env->v[i], entry, key) == 0 && env->v[i][key] == '=') {
-			char *copy = strdup(entry);
-			if (!copy)
-				return -ENOMEM;
-			free(env->v[i]);
-			env->v[i] = copy;
-			return 0;
-		}
-	}
-	return bv_strv_add(env, entry);
-}
-
 static int env_setf(struct bv_strv *env, const char *key, const char *value)
 {
 	autofree char *entry = bv_asprintf("%s=%s", key, value ? value : "");
 
-	return entry ? env_set(env, entry) : -ENOMEM;
+	return entry ? bv_env_put(env, entry) : -ENOMEM;
 }
 
 static int env_make(const struct script *s, struct bv_strv *env)
@@ -70,13 +52,11 @@ static int env_make(const struct script *s, struct bv_strv *env)
 
 	snprintf(version, sizeof(version), "%d", c->hook_version);
 	rc |= bv_strv_add(env, "HOME=/root");
-	for (size_t i = 0; i < c->environment.n; i++)
-		rc |= env_set(env, c->environment.v[i]);
-	for (size_t i = 0; i < c->environment_hooks.n; i++)
-		rc |= env_set(env, c->environment_hooks.v[i]);
+	rc |= bv_env_put_all(env, &c->environment);
+	rc |= bv_env_put_all(env, &c->environment_hooks);
 	rc |= env_setf(env, "LXC_NAME", s->instance);
 	rc |= env_setf(env, "LXC_HOOK_VERSION", version);
-	rc |= env_set(env, "LXC_CGNS_AWARE=1");
+	rc |= bv_env_put(env, "LXC_CGNS_AWARE=1");
 	if (c->rootfs_path)
 		rc |= env_setf(env, "LXC_ROOTFS_PATH", c->rootfs_path);
 	if (c->rootfs_mount)
@@ -85,7 +65,7 @@ static int env_make(const struct script *s, struct bv_strv *env)
 		return rc;
 
 	rc |= env_setf(env, "LXC_HOOK_TYPE", hook_type(s));
-	rc |= env_set(env, "LXC_HOOK_SECTION=net");
+	rc |= bv_env_put(env, "LXC_HOOK_SECTION=net");
 	rc |= env_setf(env, "LXC_NET_TYPE", bv_net_type_name(s->link->type));
 	if (s->link->parent[0])
 		rc |= env_setf(env, "LXC_NET_PARENT", s->link->parent);

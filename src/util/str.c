@@ -72,6 +72,33 @@ void bv_strv_clear(struct bv_strv *l)
 	*l = (struct bv_strv){ 0 };
 }
 
+int bv_env_put(struct bv_strv *env, const char *assignment)
+{
+	const char *eq = strchr(assignment, '=');
+	if (!eq || eq == assignment)
+		return 0;
+	size_t key = (size_t)(eq - assignment) + 1;
+	for (size_t i = 0; i < env->n; i++) {
+		if (strncmp(env->v[i], assignment, key) != 0)
+			continue;
+		char *copy = strdup(assignment);
+		if (!copy)
+			return -ENOMEM;
+		free(env->v[i]);
+		env->v[i] = copy;
+		return 0;
+	}
+	return bv_strv_add(env, assignment);
+}
+
+int bv_env_put_all(struct bv_strv *env, const struct bv_strv *assignments)
+{
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < assignments->n; i++)
+		r = bv_env_put(env, assignments->v[i]);
+	return r;
+}
+
 int bv_strv_split(struct bv_strv *l, const char *text, const char *seps)
 {
 	for (;;) {

@@ -240,11 +240,11 @@ TEST(a_daemon_of_a_hook_is_not_waited_for)
 TEST(env_lists)
 {
 	struct bv_strv env = { 0 };
-	CHECK_INT(bv_process_env_put(&env, "A=1"), 0);
-	CHECK_INT(bv_process_env_put(&env, "AB=2"), 0);
-	CHECK_INT(bv_process_env_put(&env, "A=3=4"), 0);
-	CHECK_INT(bv_process_env_put(&env, "nothing"), 0);
-	CHECK_INT(bv_process_env_put(&env, "=x"), 0);
+	CHECK_INT(bv_env_put(&env, "A=1"), 0);
+	CHECK_INT(bv_env_put(&env, "AB=2"), 0);
+	CHECK_INT(bv_env_put(&env, "A=3=4"), 0);
+	CHECK_INT(bv_env_put(&env, "nothing"), 0);
+	CHECK_INT(bv_env_put(&env, "=x"), 0);
 	CHECK_INT(env.n, 2);
 	CHECK_STR(bv_process_env_get(env.v, "A"), "3=4");
 	CHECK_STR(bv_process_env_get(env.v, "AB"), "2");

@@ -403,7 +403,7 @@ static int build_environment(const struct child *ch, struct bv_strv *env, struct
 	if (ch->setup.container_ttys[0] && bv_strv_addf(&extra, "container_ttys=%s", ch->setup.container_ttys) < 0)
 		return bv_fail(err, ENOMEM, "out of memory");
 	int r = bv_process_environ(ch->cfg, &extra, env, err);
-	if (r == 0 && ch->run->execute && bv_process_env_put(env, "PATH=" BV_PROCESS_PATH) < 0)
+	if (r == 0 && ch->run->execute && bv_env_put(env, "PATH=" BV_PROCESS_PATH) < 0)
 		r = bv_fail(err, ENOMEM, "out of memory");
 	return r;
 }

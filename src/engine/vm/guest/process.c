@@ -119,11 +119,11 @@ int guest_restrict(const struct guest *g, struct bv_error *err)
 /* As for a container, but for container=: this is a machine, and systemd is to see it as one. */
 static int build_environment(const struct guest *g, struct bv_strv *env, struct bv_error *err)
 {
-	int r = bv_process_env_put_all(env, &g->cfg->environment);
+	int r = bv_env_put_all(env, &g->cfg->environment);
 	if (r == 0)
-		r = bv_process_env_put_all(env, &g->cfg->environment_runtime);
+		r = bv_env_put_all(env, &g->cfg->environment_runtime);
 	if (r == 0 && g->boot.execute)
-		r = bv_process_env_put(env, "PATH=" BV_PROCESS_PATH);
+		r = bv_env_put(env, "PATH=" BV_PROCESS_PATH);
 	/* An empty list is no list, and exec wants one. */
 	if (r == 0 && env->n == 0)
 		r = bv_strv_add(env, "TERM=linux");
