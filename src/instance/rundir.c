@@ -155,8 +155,9 @@ int bv_rundir_lock(struct bv_rundir *rd, const char *lxcpath, const char *name, 
 		struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 		if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
 			if (errno == EAGAIN || errno == EACCES) {
-				bv_fail(err, EBUSY, "%s is in use by another command or by its monitor", name);
-				return bv_hint(err, "see what it does, then try again: lxc-info -n %s", name);
+				r = bv_fail(err, EBUSY, "%s is in use by another command or by its monitor", name);
+				bv_hint(err, "see what it does, then try again: lxc-info -n %s", name);
+				return r;
 			}
 			return bv_fail_errno(err, "cannot lock %s/lock", rd->path);
 		}
