@@ -31,8 +31,8 @@ int bv_strv_split_quoted(struct bv_strv *l, const char *text);
 int bv_strv_split(struct bv_strv *l, const char *text, const char *seps);
 
 /*
- * Environments are lists of K=V in which each K stands once. Put K=V in, in the place of an earlier value of K; what has
- * no '=' is passed over. 0 or -ENOMEM.
+ * Environments are lists of K=V in which each K stands once. Put K=V in, in the place of an earlier value of K; what
+ * has no '=' is passed over. 0 or -ENOMEM.
  */
 int bv_env_put(struct bv_strv *env, const char *assignment);
 int bv_env_put_all(struct bv_strv *env, const struct bv_strv *assignments);
