@@ -16,6 +16,7 @@
 #include "instance/console.h"
 #include "instance/rundir.h"
 #include "instance/terminal.h"
+#include "sys/pty.h"
 #include "util/cleanup.h"
 
 /* ---- names and states ---- */
@@ -117,10 +118,8 @@ struct relay_test {
 
 static int open_pair(int *slave)
 {
-	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
-	int unlocked = 0;
-	ioctl(master, TIOCSPTLCK, &unlocked);
-	*slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	int master;
+	CHECK_INT(bv_pty_open(&master, slave, NULL), 0);
 	return master;
 }
 

@@ -12,6 +12,7 @@
 
 #include "engine/vm/supervisor/internal.h"
 #include "sys/kernel.h"
+#include "sys/pty.h"
 #include "test.h"
 #include "util/cleanup.h"
 #include "util/file.h"
@@ -558,11 +559,7 @@ TEST(halt_before_ready)
 
 static bool make_pty(int *master, int *slave)
 {
-	int unlock = 0;
-	*master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
-	ioctl(*master, TIOCSPTLCK, &unlock);
-	*slave = ioctl(*master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
-	return *slave >= 0;
+	return bv_pty_open(master, slave, NULL) == 0;
 }
 
 static void set_size(int master, uint16_t rows, uint16_t columns)
