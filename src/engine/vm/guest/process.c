@@ -20,6 +20,7 @@
 #include "sys/kernel.h"
 #include "util/cleanup.h"
 #include "util/file.h"
+#include "util/log.h"
 
 /* ---- the agent ---- */
 
@@ -39,6 +40,8 @@ static void __attribute__((noreturn)) be_agent(const struct guest *g, int pipe)
 	}
 	close(pipe);
 	bv_guest_send(g->port, BV_FRAME_READY, 0, 0, NULL, 0);
+	/* The agent has the port under another number: under this one there will be somebody's pipe. */
+	bv_log_set_sink(NULL, NULL, BV_LOG_FATAL);
 	bv_guest_agent_run(g->port, g->cfg);
 }
 
