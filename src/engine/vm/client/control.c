@@ -131,8 +131,8 @@ int bv_control_error_of(struct bv_cursor *c, struct bv_error *err)
 	bv_get_error(c, &got);
 	if (c->bad)
 		return bv_fail(err, EPROTO, "the VM's supervisor sent what the protocol does not have");
-	bv_fail(err, got.code > 0 ? got.code : EIO, "%s", got.what[0] ? got.what : "the VM gives no reason");
-	return got.hint[0] ? bv_hint(err, "%s", got.hint) : got.code > 0 ? -got.code : -EIO;
+	int r = bv_fail(err, got.code, "%s", got.what[0] ? got.what : "the VM gives no reason");
+	return got.hint[0] ? bv_hint(err, "%s", got.hint) : r;
 }
 
 /* ---- the connection ---- */

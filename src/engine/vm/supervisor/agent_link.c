@@ -148,8 +148,6 @@ static int take_failure(struct supervisor *s, struct bv_cursor *c)
 	bv_get_error(c, &err);
 	if (bv_cursor_end(c) < 0)
 		return -EPROTO;
-	if (err.code <= 0)
-		err.code = EIO;
 	if (!s->ready) {
 		sv_fail(s, &err);
 		return 0;
