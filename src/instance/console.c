@@ -140,12 +140,21 @@ static void keep(struct bv_console *c, const char *data, size_t len)
 	}
 }
 
+/* With its panic a kernel has said why; what it adds, of its place in memory say, is of no use to anybody. */
+static bool tells_of_panic(const struct bv_console *c)
+{
+	static const char word[] = "Kernel panic - not syncing";
+	return memmem(c->line, c->line_len, word, sizeof(word) - 1) != NULL;
+}
+
 static void keep_line(struct bv_console *c, const char *data, size_t len)
 {
 	for (size_t i = 0; i < len; i++) {
 		if (data[i] == '\n') {
 			c->line_ended = true;
 		} else if ((unsigned char)data[i] >= ' ' && data[i] != 127) {
+			if (c->line_ended && tells_of_panic(c))
+				return;
 			if (c->line_ended)
 				c->line_len = 0;
 			c->line_ended = false;
@@ -158,6 +167,12 @@ static void keep_line(struct bv_console *c, const char *data, size_t len)
 void bv_console_last_line(const struct bv_console *c, char *buf, size_t size)
 {
 	snprintf(buf, size, "%.*s", (int)c->line_len, c->line);
+}
+
+void bv_console_forget_line(struct bv_console *c)
+{
+	c->line_len = 0;
+	c->line_ended = false;
 }
 
 /* ---- output ---- */

@@ -55,8 +55,12 @@ void bv_console_use_terminal(struct bv_console *c, int in, int out);
 void bv_console_drain(struct bv_console *c);
 void bv_console_close(struct bv_console *c);
 
-/* The last line that was written to it and was not blank, without control characters; "" none. */
+/*
+ * The last line that was written to it and was not blank, without control characters; "" none. A line that tells of a
+ * kernel's panic stays the last one until it is forgotten, at the next boot.
+ */
 void bv_console_last_line(const struct bv_console *c, char *buf, size_t size);
+void bv_console_forget_line(struct bv_console *c);
 
 /* The master is readable. How much was taken, or -EIO when it is at its end for good. */
 int bv_console_output(struct bv_console *c);

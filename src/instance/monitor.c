@@ -410,6 +410,7 @@ int bv_monitor_serve(void *data, int fd, int timeout_ms, char *last_line, size_t
 	int r = m->console_watched ? 0 : begin_serving(m, err);
 	if (r < 0)
 		return r;
+	bv_console_forget_line(&m->console);
 	m->awaited = fd;
 	m->given_up = false;
 	r = watch(m, fd, TAG_AWAITED);

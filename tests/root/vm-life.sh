@@ -223,6 +223,11 @@ check_not "lxc-execute: what is not there" lxc-execute -P "$L" -n $N --vm -- /no
 check "is named in the first line" like "$(lxc-execute -P "$L" -n $N --vm -- /nowhere 2>&1 | grep -m 1 lxc-execute)" \
 	'cannot execute /nowhere: No such file'
 
+# ---- a guest that does not boot ----
+check "too little memory is told" like "$(lxc-start -P "$L" -n $N --vm -s vm.memory=32M 2>&1)" 'vm.memory = 96M is enough'
+check "a panic's own words are told" \
+	like "$(lxc-start -P "$L" -n $N --vm -s vm.cmdline=rdinit=/nowhere 2>&1)" 'Kernel panic - not syncing'
+
 # ---- a monitor that cannot end yet, as its terminal takes no more ----
 mkfifo "$TMPDIR/stuck"
 exec 3<>"$TMPDIR/stuck"

@@ -309,6 +309,33 @@ TEST(console_with_nobody)
 	bv_console_close(&c);
 }
 
+static void say(struct bv_console *c, int user, const char *text)
+{
+	CHECK_INT(write(user, text, strlen(text)), strlen(text));
+	while (bv_console_output(c) > 0)
+		;
+}
+
+TEST(console_last_line)
+{
+	struct bv_console c;
+	autoclose int user = -1;
+	char line[64];
+	open_console(&c, &user);
+	say(&c, user, "one\r\ntwo\r\n\r\n");
+	bv_console_last_line(&c, line, sizeof(line));
+	CHECK_STR(line, "two");
+	/* What comes behind a panic says no more. */
+	say(&c, user, "[ 1.0] Kernel panic - not syncing: no init\r\n[ 1.1] Kernel Offset: 0x1\r\n");
+	bv_console_last_line(&c, line, sizeof(line));
+	CHECK_STR(line, "[ 1.0] Kernel panic - not syncing: no init");
+	bv_console_forget_line(&c);
+	say(&c, user, "again\n");
+	bv_console_last_line(&c, line, sizeof(line));
+	CHECK_STR(line, "again");
+	bv_console_close(&c);
+}
+
 TEST(console_client_that_reads_nothing)
 {
 	struct bv_console c;

@@ -321,6 +321,11 @@ TEST(memory_of_a_guest)
 	CHECK_STR(spec_error("lxc.cgroup2.memory.max = 200M\n", &tcg_host, &x86_dir),
 		  "lxc.cgroup2.memory.max is 200 MiB: QEMU itself needs up to 192 of it, and that leaves too little "
 		  "for a VM");
+	/* What is left is enough to boot with. */
+	CHECK_STR(spec_error("lxc.cgroup2.memory.max = 256M\n", &tcg_host, &x86_dir),
+		  "lxc.cgroup2.memory.max is 256 MiB: QEMU itself needs up to 192 of it, and that leaves too little "
+		  "for a VM");
+	CHECK_INT(memory_of("lxc.cgroup2.memory.max = 288M\n", &tcg_host), 96);
 }
 
 TEST(balloon)

@@ -359,7 +359,7 @@ TEST(qemu_ends_early)
 	greet();
 	shut_down("guest-reset");
 	err = get_report();
-	CHECK_INT(err.code, ENOEXEC);
+	CHECK_INT(err.code, ESHUTDOWN);
 	CHECK_STR(err.what, "the guest's kernel stopped before the instance's init ran");
 	CHECK_INT(finish(), BV_SUPERVISOR_FAILED);
 

@@ -152,7 +152,7 @@ static int fail_memory(const struct bv_vm_limits *l, uint64_t overhead, struct b
 		"%s is %" PRIu64 " MiB: QEMU itself needs up to %" PRIu64 " of it, and that leaves too little for a VM",
 		l->memory_key, l->memory_max / MIB, overhead / MIB);
 	return bv_hint(err, "raise it to %" PRIu64 "M or more, or say with vm.memory how much the guest is to have",
-		       overhead / MIB + BV_VM_MEMORY_LEAST_MIB);
+		       overhead / MIB + BV_VM_BOOT_LEAST_MIB);
 }
 
 static int choose_memory(struct bv_vm_spec *spec, const struct bv_config *cfg, const struct bv_vm_limits *l,
@@ -167,7 +167,7 @@ static int choose_memory(struct bv_vm_spec *spec, const struct bv_config *cfg, c
 				(cfg->vm_memory + overhead) / MIB);
 	} else if (l->memory_max == 0) {
 		spec->memory = MEMORY_DEFAULT_MIB * MIB;
-	} else if (l->memory_max < overhead + BV_VM_MEMORY_LEAST_MIB * MIB) {
+	} else if (l->memory_max < overhead + BV_VM_BOOT_LEAST_MIB * MIB) {
 		return fail_memory(l, overhead, err);
 	} else {
 		spec->memory = l->memory_max - overhead;

@@ -14,6 +14,7 @@
 
 #include "engine/hook.h"
 #include "engine/vm/client/control.h"
+#include "engine/vm/limits.h"
 #include "engine/vm/pty.h"
 #include "net/tap.h"
 #include "sys/kernel.h"
@@ -212,19 +213,35 @@ static int host_hooks(void *ctx, struct bv_error *err)
 	return bv_hooks_run(run->config, BV_HOOK_START_HOST, &env, err);
 }
 
+/* The guest's own kernel gave up, and only the console can tell why. */
+static int fail_guest(const struct bv_run *run, const char *what, const char *last_line, struct bv_error *err)
+{
+	int r = bv_fail(err, ESHUTDOWN, "%s%s%s", what, *last_line ? "; the last line of its console: " : "",
+			last_line);
+	uint64_t memory = run->config->vm_memory;
+	if (memory && memory < (uint64_t)BV_VM_BOOT_LEAST_MIB << 20)
+		bv_hint(err, "it may be for want of memory: vm.memory = %dM is enough for Debian's kernels",
+			BV_VM_BOOT_LEAST_MIB);
+	else
+		bv_hint(err, "lxc-start -n %s --vm -F -s vm.cmdline=loglevel=7 shows its console", run->name);
+	return r;
+}
+
 /* What the supervisor says at last, or that it ended without a word. */
-static int take_report(const struct bv_vm *vm, const char *last_line, struct bv_error *err)
+static int take_report(const struct bv_run *run, const struct bv_vm *vm, const char *last_line, struct bv_error *err)
 {
 	struct bv_supervisor_report report;
 	ssize_t n = recv(vm->sync, &report, sizeof(report), 0);
-	if (n != (ssize_t)sizeof(report))
-		return bv_fail(err, ECHILD, "the VM's supervisor ended before the instance's init ran");
+	if (n != (ssize_t)sizeof(report)) {
+		int r = bv_fail(err, ECHILD, "the VM's supervisor ended before the instance's init ran");
+		bv_hint(err, "if nobody stopped it, see the kernel's log (dmesg): it may have been out of memory");
+		return r;
+	}
 	if (report.err.code == 0)
 		return 0;
 	report.err.what[sizeof(report.err.what) - 1] = report.err.hint[sizeof(report.err.hint) - 1] = '\0';
-	/* ENOEXEC: the guest's own kernel gave up, and only the console can tell why. */
-	if (report.err.code == ENOEXEC && *last_line)
-		return bv_fail(err, ENOEXEC, "%s; the last line of its console: %s", report.err.what, last_line);
+	if (report.err.code == ESHUTDOWN)
+		return fail_guest(run, report.err.what, last_line, err);
 	if (err)
 		*err = report.err;
 	return -report.err.code;
@@ -243,7 +260,7 @@ static int boot(void *ctx, struct bv_error *err)
 	}
 	if (r < 0)
 		return r;
-	r = take_report(vm, line, err);
+	r = take_report(run, vm, line, err);
 	if (r == 0)
 		close_fd(&vm->sync);
 	return r;

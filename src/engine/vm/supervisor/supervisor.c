@@ -128,10 +128,10 @@ static void fail_boot(struct supervisor *s, int status)
 	if (s->shutdown == SV_RUNS && blames_server(s, status))
 		err = s->broken;
 	else if (s->shutdown == SV_PANIC || s->shutdown == SV_RESET)
-		/* ENOEXEC: the monitor adds the last line of the console, which knows why. */
-		bv_fail(&err, ENOEXEC, "the guest's kernel stopped before the instance's init ran");
+		/* ESHUTDOWN: the monitor adds the last line of the console, which knows why. */
+		bv_fail(&err, ESHUTDOWN, "the guest's kernel stopped before the instance's init ran");
 	else if (bv_streq(s->shutdown_reason, "guest-shutdown"))
-		bv_fail(&err, ENOEXEC, "the guest powered off before the instance's init ran");
+		bv_fail(&err, ESHUTDOWN, "the guest powered off before the instance's init ran");
 	else if (s->shutdown != SV_RUNS)
 		bv_fail(&err, ECANCELED, "QEMU was told to end before the instance's init ran (%s)",
 			s->shutdown_reason);
