@@ -53,8 +53,8 @@ static int why_not(const char *arch, const char *host, struct bv_error *err)
 		return bv_hint(err, "%s", to_install);
 	}
 	if (access(BINFMT_MISC "/status", F_OK) < 0) {
-		bv_fail(err, ENOENT,
-			"this %s host cannot run programs of %s: binfmt_misc is not mounted at " BINFMT_MISC, host, arch);
+		bv_fail(err, ENOENT, "this %s host cannot run programs of %s: binfmt_misc is not mounted at %s", host,
+			arch, BINFMT_MISC);
 		return bv_hint(err, "mount -t binfmt_misc binfmt_misc " BINFMT_MISC);
 	}
 	char state[32] = "";
@@ -87,7 +87,8 @@ int bv_recipe_check_foreign(const struct bv_recipe_job *job, struct bv_error *er
 		return 0;
 	/* mmdebstrap asks it as well, and does without it as little. */
 	if (!bv_program_exists("arch-test")) {
-		bv_fail(err, ENOENT, "whether this %s host runs programs of %s, arch-test tells, which is not installed",
+		bv_fail(err, ENOENT,
+			"whether this %s host runs programs of %s, arch-test tells, which is not installed",
 			host.machine, arch);
 		return bv_hint(err, "%s", to_install);
 	}

@@ -133,8 +133,9 @@ static int attach_rootfs(struct bv_setup *s, struct bv_error *err)
 	if (target < 0) {
 		bool closed = errno == EACCES;
 		bv_fail_errno(err, "cannot open %s, where the rootfs is to be mounted (lxc.rootfs.mount)", path);
-		return closed ? bv_hint(err, "the instance's root must be let through: chmod o+x on the directories above") :
-				bv_hint(err, "mkdir -p %s", path);
+		if (closed)
+			return bv_hint(err, "let the instance's root through: chmod o+x on the directories above");
+		return bv_hint(err, "mkdir -p %s", path);
 	}
 	int r = bv_rootat_attach(s->root, target);
 	if (r < 0) {

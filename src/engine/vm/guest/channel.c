@@ -293,8 +293,8 @@ void agent_channel_frame(struct agent *a, const struct bv_frame *f)
 static void end_output(struct agent *a, struct agent_channel *ch, struct agent_output *out)
 {
 	/*
-	 * The last fd of a pty's master hangs up its session. A command closes its side a moment before it ends, and must
-	 * not die of that: the input's fd stays until the channel is forgotten.
+	 * The last fd of a pty's master hangs up its session. A command closes its side a moment before it ends, and
+	 * must not die of that: the input's fd stays until the channel is forgotten.
 	 */
 	close_fd(&out->fd);
 	agent_send(a, BV_FRAME_EOF, out->stream, ch->id, NULL, 0);
