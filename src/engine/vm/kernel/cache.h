@@ -21,7 +21,7 @@ void bv_vm_cache_close(struct bv_vm_cache *c);
 int bv_vm_cache_get(const struct bv_vm_cache *c, const char *name, size_t *size);
 
 /*
- * Keep the first `size` bytes of `from`. Files that nobody used for 30 days are removed before, and the oldest while all
- * are more than 1 GiB: the owner of a rootfs with a kernel in it can have a new one made with each start.
+ * Keep the first `size` bytes of `from`. Files that nobody used for 30 days are removed before, and the oldest while
+ * all are more than 1 GiB: the owner of a rootfs with a kernel in it can have a new one made with each start.
  */
 void bv_vm_cache_put(const struct bv_vm_cache *c, const char *name, int from, size_t size);
