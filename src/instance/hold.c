@@ -11,6 +11,7 @@
 
 #include "instance/rundir.h"
 #include "rootfs/storage.h"
+#include "sys/mountfd.h"
 #include "util/cleanup.h"
 #include "util/str.h"
 
@@ -86,12 +87,24 @@ static int find_user(const struct bv_rundir *own, const struct stat *rootfs, str
 	return r;
 }
 
+/*
+ * Who keeps the lock for long has nothing else of the host's files (a VM's supervisor): through a mount of its own the
+ * directory leads nowhere but below itself.
+ */
+static int open_to_keep(const char *place)
+{
+	autoclose int mnt = bv_mount_detaches() ? bv_mount_clone(AT_FDCWD, place, false) : -1;
+	return mnt >= 0 ? openat(mnt, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+}
+
 int bv_hold_rootfs(const struct bv_rundir *own, const struct bv_config *cfg, bool exclusive, int *lock,
 		   struct bv_error *err)
 {
 	autofree char *place = place_of(cfg);
-	autoclose int fd = place ? open(place, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+	autoclose int fd = place && exclusive ? open_to_keep(place) : -1;
 	*lock = -1;
+	if (fd < 0 && place)
+		fd = open(place, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	/* What is wrong with a rootfs that is not there is said by whoever mounts it. */
 	if (fd < 0)
 		return 0;

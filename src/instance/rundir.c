@@ -184,7 +184,7 @@ int bv_rundir_is_locked(const struct bv_rundir *rd)
 }
 
 static const char *const own_files[] = { "state", "command", "config", "lock" };
-/* A VM's: its control socket, and what its guest told. */
+/* A VM's: its control socket, and the directory with what its guest told. */
 static const char *const engine_files[] = { "vm", "guest" };
 
 void bv_rundir_clear(const struct bv_rundir *rd)
@@ -192,7 +192,7 @@ void bv_rundir_clear(const struct bv_rundir *rd)
 	for (size_t i = 0; i < ARRAY_SIZE(own_files) - 1; i++)
 		unlinkat(rd->fd, own_files[i], 0);
 	for (size_t i = 0; i < ARRAY_SIZE(engine_files); i++)
-		unlinkat(rd->fd, engine_files[i], 0);
+		bv_remove_tree(rd->fd, engine_files[i]);
 }
 
 int bv_rundir_remove(struct bv_rundir *rd)

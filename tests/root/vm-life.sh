@@ -160,7 +160,9 @@ check_not "and is a failure" lxc-vm-monitor -P "$L" -n $N no-such-thing
 
 # ---- the jail ----
 check "the socket is closed to others" is "$(stat -c %a "$BIVALVE_RUN"/*/$N/vm)" 600
-check_jail "$(child_called qemu-system)" "$(child_called virtiofsd | head -n 1)"
+check "its processes are jailed" check_jail "$(child_called qemu-system)" "$(child_called virtiofsd | head -n 1)"
+check "its supervisor leads to nothing of the host" check_supervisor "$(supervisor)"
+check_not "the checker finds fault with the test itself" check_supervisor $$
 
 # ---- freeze ----
 check "freeze" lxc-freeze -P "$L" -n $N

@@ -64,7 +64,7 @@ static void run_supervisor(int qmp, int agent, int sync, int qemu, int server, i
 	if (s.servers[0] == 0)
 		child_that_waits(server);
 	s.config = &config;
-	s.run_dir = vm.dir;
+	s.run_dir = s.guest_dir = vm.dir;
 	s.sync = sync;
 	s.agent.fd = agent;
 	s.execute = true;
@@ -640,11 +640,11 @@ TEST(addresses)
 	boot();
 	put_addresses("eth0 10.0.3.5/24\neth0 fe80::1/64\n");
 	autofree char *text = NULL;
-	for (int i = 0; i < 500 && bv_read_file(vm.dir, "guest", 0, &text, NULL) < 0; i++)
+	for (int i = 0; i < 500 && bv_read_file(vm.dir, "addresses", 0, &text, NULL) < 0; i++)
 		usleep(2000);
 	CHECK_STR(text, "eth0 10.0.3.5/24\neth0 fe80::1/64\n");
 	struct stat st;
-	CHECK(fstatat(vm.dir, "guest", &st, 0) == 0 && (st.st_mode & 0777) == 0600);
+	CHECK(fstatat(vm.dir, "addresses", &st, 0) == 0 && (st.st_mode & 0777) == 0600);
 
 	/* What is none ends the agent's link; the VM runs on. */
 	put_addresses("eth0 \x1b[2J/24\n");

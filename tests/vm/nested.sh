@@ -96,6 +96,7 @@ check "a megabyte comes out whole" is "$(inside dd if=/dev/zero bs=64k count=16 
 echo "# $(cut -d. -f1 /proc/uptime) s: the jail"
 qemu=$(child_called qemu-system)
 check "the jail" check_jail "$qemu" "$(child_called virtiofsd | head -n 1)"
+check "the supervisor's" check_supervisor "$(supervisor)"
 
 echo "# $(cut -d. -f1 /proc/uptime) s: network"
 has_address() { [ "$(lxc-info -P "$L" -n $N -iH)" = 10.77.0.9 ]; }

@@ -12,12 +12,14 @@
 #include "engine/vm/kernel/initramfs.h"
 #include "rootfs/rootat.h"
 #include "rootfs/storage.h"
+#include "sys/mountfd.h"
 #include "util/cleanup.h"
 #include "util/log.h"
 
 void bv_vm_init(struct bv_vm *vm)
 {
-	*vm = (struct bv_vm){ .initrd = -1, .sync = -1, .rootfs = -1, .kernel = { .image = -1, .modules = -1 } };
+	*vm = (struct bv_vm){ .initrd = -1, .sync = -1, .guest_dir = -1, .rootfs = -1,
+			     .kernel = { .image = -1, .modules = -1 } };
 	bv_qemu_files_init(&vm->files);
 }
 
@@ -42,6 +44,7 @@ void bv_vm_clear(struct bv_vm *vm)
 	close_files(&vm->files);
 	close_fd(&vm->initrd);
 	close_fd(&vm->sync);
+	close_fd(&vm->guest_dir);
 	close_fd(&vm->rootfs);
 	for (size_t i = 0; i < vm->n_binds; i++)
 		close_fd(&vm->binds[i]);
@@ -298,6 +301,18 @@ static int make_initramfs(struct bv_run *run, struct bv_vm *vm, struct bv_boot *
 	return vm->initrd < 0 ? vm->initrd : 0;
 }
 
+/* At a reboot it is there, with what the last guest said. */
+static int make_guest_dir(const struct bv_run *run, struct bv_vm *vm, struct bv_error *err)
+{
+	if (mkdirat(run->run_dir, "guest", 0700) < 0 && errno != EEXIST)
+		return bv_fail_errno(err, "cannot make the directory guest in the run directory of %s", run->name);
+	unlinkat(run->run_dir, "guest/addresses", 0);
+	int r = vm->guest_dir = bv_mount_clone(run->run_dir, "guest", false);
+	return r < 0 ? bv_fail(err, r, "cannot bind the directory guest in the run directory of %s: %s", run->name,
+			       strerror(-r))
+		     : 0;
+}
+
 int bv_vm_prepare(struct bv_run *run, struct bv_vm *vm, struct bv_error *err)
 {
 	autoclean(bv_boot_clear) struct bv_boot boot = { 0 };
@@ -313,5 +328,7 @@ int bv_vm_prepare(struct bv_run *run, struct bv_vm *vm, struct bv_error *err)
 	r = bv_net_plan(&run->net, run->config, err);
 	if (r == 0)
 		r = find_kernel(run, vm, err);
-	return r < 0 ? r : make_initramfs(run, vm, &boot, err);
+	if (r == 0)
+		r = make_initramfs(run, vm, &boot, err);
+	return r < 0 ? r : make_guest_dir(run, vm, err);
 }

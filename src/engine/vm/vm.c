@@ -17,6 +17,7 @@
 #include "engine/vm/limits.h"
 #include "engine/vm/pty.h"
 #include "net/tap.h"
+#include "rootfs/rootat.h"
 #include "sys/kernel.h"
 #include "util/cleanup.h"
 #include "util/file.h"
@@ -330,21 +331,23 @@ static bool parse_address(char *line, struct bv_net_address *ret)
 	return inet_pton(ret->family, text, ret->bytes) == 1;
 }
 
-/* The supervisor wrote them down as the guest told them. */
+/* The supervisor wrote them down as the guest told them; should that have taken it over, anything may be there. */
 static int addresses(int run_dir, pid_t pid, int own_netns, struct bv_net_address **ret, size_t *n)
 {
 	enum { TEXT_MAX = 65536, MAX = 256 };
-	autofree char *text = NULL;
 	(void)pid;
 	(void)own_netns;
 	*ret = NULL;
 	*n = 0;
-	int r = bv_read_file(run_dir, "guest", TEXT_MAX, &text, NULL);
-	if (r < 0)
-		return r;
+	autoclose int fd = bv_rootat_open_file(run_dir, "guest/addresses");
+	if (fd < 0)
+		return fd;
+	autofree char *text = calloc(1, TEXT_MAX + 1);
 	*ret = calloc(MAX, sizeof(**ret));
-	if (!*ret)
+	if (!text || !*ret)
 		return -ENOMEM;
+	if (read(fd, text, TEXT_MAX) < 0)
+		return -errno;
 	char *rest = text, *line;
 	while (*n < MAX && (line = strsep(&rest, "\n")))
 		*n += parse_address(line, &(*ret)[*n]);

@@ -44,27 +44,34 @@ static int keep_fds(const int *keep, size_t n, struct bv_error *err)
 	return 0;
 }
 
-static int enter_root(struct bv_error *err)
+/* `root` of the staging becomes the caller's root; nothing of the old one is left. `whose` is for the errors. */
+static int enter_root(const char *root, const char *whose, struct bv_error *err)
 {
 	autoclose int staging = bv_jail_open_staging(err);
 	if (staging < 0)
 		return staging;
-	autoclose int root = openat(staging, BV_JAIL_QEMU_ROOT, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (root < 0)
-		return bv_fail_errno(err, "cannot open QEMU's root");
-	if (fchdir(root) < 0)
-		return bv_fail_errno(err, "cannot change to QEMU's root");
+	autoclose int dir = openat(staging, root, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir < 0)
+		return bv_fail_errno(err, "cannot open %s root", whose);
+	if (fchdir(dir) < 0)
+		return bv_fail_errno(err, "cannot change to %s root", whose);
 
 	/* The old root comes to lie over the new one, and is taken off with all that is mounted there. */
 	int r = bv_pivot_root(".", ".");
 	if (r < 0) {
 		errno = -r;
-		return bv_fail_errno(err, "cannot make QEMU's root its root");
+		return bv_fail_errno(err, "cannot make %s root its root", whose);
 	}
 	if (umount2(".", MNT_DETACH) < 0)
-		return bv_fail_errno(err, "cannot take the host's root from QEMU");
-	if (chdir("/") < 0)
-		return bv_fail_errno(err, "cannot change to QEMU's root");
+		return bv_fail_errno(err, "cannot take the host's root from %s namespace", whose);
+	return chdir("/") < 0 ? bv_fail_errno(err, "cannot change to %s root", whose) : 0;
+}
+
+static int enter_qemu_root(struct bv_error *err)
+{
+	int r = enter_root(BV_JAIL_QEMU_ROOT, "QEMU's", err);
+	if (r < 0)
+		return r;
 	const unsigned long flags = MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
 	if (mount(NULL, "/", NULL, flags, NULL) < 0)
 		return bv_fail_errno(err, "cannot make QEMU's root read-only");
@@ -125,7 +132,7 @@ int bv_jail_enter_qemu(const struct bv_jail_qemu *jail, const int *keep, size_t 
 	(void)syscall(SYS_keyctl, JOIN_SESSION_KEYRING, NULL);
 	if (unshare(CLONE_NEWNET | CLONE_NEWNS) < 0)
 		return bv_fail_errno(err, "cannot make namespaces for QEMU");
-	r = enter_root(err);
+	r = enter_qemu_root(err);
 	if (r == 0)
 		r = limit(RLIMIT_CORE, 0, "core dumps", err);
 	if (r == 0)
@@ -150,4 +157,13 @@ int bv_jail_wait_for_exec(int failure, struct bv_error *err)
 	if (err)
 		*err = told;
 	return told.code > 0 ? -told.code : -EIO;
+}
+
+int bv_jail_leave_host(int *guest_dir, struct bv_error *err)
+{
+	int r = enter_root(".", "the supervisor's", err);
+	if (r < 0)
+		return r;
+	*guest_dir = open("/" BV_JAIL_GUEST, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return *guest_dir < 0 ? bv_fail_errno(err, "cannot open what the VM's supervisor may write") : 0;
 }

@@ -20,7 +20,8 @@
  * alone.
  *
  *   root, mounts/N   what the file servers serve (bv_jail_put_mount)
- *   qemu             QEMU's root (jail_root.c)
+ *   qemu             QEMU's root (root.c)
+ *   guest            what the supervisor may write, when all this has become its root (enter.c)
  */
 #define BV_JAIL_STAGING BV_ROOTFSMOUNT
 

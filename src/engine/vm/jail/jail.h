@@ -17,6 +17,8 @@
  *   QEMU         an empty network namespace; a root of its own: the host's /usr and libraries read-only, the kernel,
  *                the initramfs, a /dev of five nodes; a user of its own unless it serves the rootfs itself (9p); no
  *                capability; no_new_privs; its own seccomp sandbox
+ *   supervisor   root, but without a network, a device or a file of the host that it could write besides those of
+ *                RUN/NAME/guest; two capabilities: to end QEMU, and itself by reboot(2); no_new_privs
  *
  * Everything here runs in the supervisor before it becomes one, or in a child of it between fork and exec; nothing of
  * it is seen outside of the supervisor's mount namespace.
@@ -34,7 +36,8 @@ uid_t bv_jail_uid(const char *lxcpath, const char *name);
  */
 int bv_jail_stage(struct bv_error *err);
 
-/* A directory of the staging: mount the detached mount `mount_fd` there. `name` "root", "mounts/0". */
+/* A directory of the staging: mount the detached mount `mount_fd` there. `name` "root", "mounts/0", BV_JAIL_GUEST. */
+#define BV_JAIL_GUEST "guest"
 int bv_jail_put_mount(const char *name, int mount_fd, bool readonly, struct bv_error *err);
 /* Its path for the processes that are spawned below ("/run/..."), static storage. */
 const char *bv_jail_staging(void);
@@ -64,7 +67,13 @@ int bv_jail_enter_qemu(const struct bv_jail_qemu *jail, const int *keep, size_t 
 int bv_jail_wait_for_exec(int failure, struct bv_error *err);
 
 /*
- * In the supervisor, once the guest runs: the copies of kernel and initramfs go from QEMU's root, and their memory with
- * them. QEMU reads them at its start only.
+ * In the supervisor, when all that serves the guest is started: the staging becomes its root. *guest_dir is what was
+ * put there as BV_JAIL_GUEST.
+ */
+int bv_jail_leave_host(int *guest_dir, struct bv_error *err);
+
+/*
+ * In the supervisor, after that, once the guest runs: the copies of kernel and initramfs go from QEMU's root, and their
+ * memory with them. QEMU reads them at its start only.
  */
 void bv_jail_forget_boot_files(void);

@@ -23,7 +23,7 @@
 
 /*
  * QEMU's root: a tmpfs with what a program of the host needs in order to run, and with the files that it reads. It is
- * writable here, and read-only in QEMU's mount namespace (jail_enter.c): what the boot alone needs can so be taken away
+ * writable here, and read-only in QEMU's mount namespace (enter.c): what the boot alone needs can so be taken away
  * afterwards.
  */
 
@@ -350,9 +350,6 @@ int bv_jail_make_qemu_root(const struct bv_jail_qemu *jail, struct bv_error *err
 
 void bv_jail_forget_boot_files(void)
 {
-	autoclose int staging = bv_jail_open_staging(NULL);
-	if (staging < 0)
-		return;
-	unlinkat(staging, BV_JAIL_QEMU_ROOT "/" BV_JAIL_QEMU_TOP "/kernel", 0);
-	unlinkat(staging, BV_JAIL_QEMU_ROOT "/" BV_JAIL_QEMU_TOP "/initrd", 0);
+	unlink("/" BV_JAIL_QEMU_ROOT "/" BV_JAIL_QEMU_TOP "/kernel");
+	unlink("/" BV_JAIL_QEMU_ROOT "/" BV_JAIL_QEMU_TOP "/initrd");
 }

@@ -211,7 +211,7 @@ static int take_addresses(struct supervisor *s, struct bv_cursor *c)
 	autofree char *checked = bv_buf_take(&b);
 	if (!checked || (s->addresses && bv_streq(s->addresses, checked)))
 		return 0;
-	int r = bv_replace_file(s->run_dir, "guest", checked, strlen(checked), 0600, false);
+	int r = bv_replace_file(s->guest_dir, "addresses", checked, strlen(checked), 0600, false);
 	if (r < 0)
 		bv_warn("vm", "the guest's addresses cannot be written down: %s", strerror(-r));
 	free(s->addresses);

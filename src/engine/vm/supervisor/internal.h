@@ -90,7 +90,8 @@ struct sv_terminal {
 struct supervisor {
 	/* ---- from the set-up ---- */
 	const struct bv_config *config;
-	int run_dir;
+	int run_dir;              /* until it has left the host; -1 */
+	int guest_dir;            /* RUN/NAME/guest */
 	char arch[16];
 	uint64_t memory, balloon; /* of the spec; balloon 0: none is wanted at the start */
 	bool kvm, execute;

@@ -37,6 +37,9 @@ static int stage(void *ctx, struct bv_error *err)
 	struct spawn *sp = ctx;
 	struct bv_vm *vm = sp->vm;
 	int r = bv_jail_stage(err);
+	if (r == 0)
+		r = bv_jail_put_mount(BV_JAIL_GUEST, vm->guest_dir, false, err);
+	close_fd(&vm->guest_dir);
 	if (r == 0 && vm->rootfs >= 0) {
 		r = bv_jail_put_mount("root", vm->rootfs, vm->spec.root_readonly, err);
 		close_fd(&vm->rootfs);

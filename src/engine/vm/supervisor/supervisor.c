@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "engine/process.h"
+#include "engine/vm/jail/jail.h"
 #include "engine/vm/supervisor/internal.h"
 #include "security/security.h"
 #include "sys/kernel.h"
@@ -35,7 +36,7 @@ enum {
 void sv_init(struct supervisor *s)
 {
 	memset(s, 0, sizeof(*s));
-	s->run_dir = s->sync = s->signals = s->listener = s->high_watch = s->high = s->agent.fd = -1;
+	s->run_dir = s->guest_dir = s->sync = s->signals = s->listener = s->high_watch = s->high = s->agent.fd = -1;
 	for (size_t i = 0; i < ARRAY_SIZE(s->terminals); i++)
 		s->terminals[i].fd = -1;
 	for (size_t i = 0; i < BV_SV_CLIENTS; i++)
@@ -58,7 +59,7 @@ void sv_clear(struct supervisor *s)
 		close_fd(&s->logs[i].fd);
 	for (size_t i = 0; i < ARRAY_SIZE(s->terminals); i++)
 		close_fd(&s->terminals[i].fd);
-	int *fds[] = { &s->sync, &s->signals, &s->listener, &s->high_watch, &s->high };
+	int *fds[] = { &s->guest_dir, &s->sync, &s->signals, &s->listener, &s->high_watch, &s->high };
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		close_fd(fds[i]);
 	free(s->addresses);
@@ -492,14 +493,18 @@ static int settle(struct supervisor *s, struct bv_run *run, struct bv_vm *vm, bo
 	return 0;
 }
 
-/* What it needs no longer: it listens to a guest. */
-static int retire(struct bv_run *run, struct bv_error *err)
+/* What it needs no longer, for it listens to a guest; root's files are its own without any capability. */
+static int retire(struct supervisor *s, struct bv_run *run, struct bv_error *err)
 {
 	bv_cgroup_seal(run->cgroup);
 	if (unshare(CLONE_NEWNET) < 0)
 		return bv_fail_errno(err, "cannot leave the host's network");
+	int r = bv_jail_leave_host(&s->guest_dir, err);
+	close_fd(&run->run_dir);
+	s->run_dir = -1;
 	const uint64_t keep = UINT64_C(1) << CAP_SYS_BOOT | UINT64_C(1) << CAP_KILL;
-	int r = bv_caps_apply(keep, err);
+	if (r == 0)
+		r = bv_caps_apply(keep, err);
 	if (r == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		r = bv_fail_errno(err, "cannot set no_new_privs for the supervisor");
 	malloc_trim(0);
@@ -530,7 +535,7 @@ void bv_supervisor(struct bv_run *run, struct bv_vm *vm, int sync, bool born_ins
 	if (r == 0)
 		r = sv_set_up(&s, run, vm, &err);
 	if (r == 0)
-		r = retire(run, &err);
+		r = retire(&s, run, &err);
 	if (r < 0) {
 		sv_report(&s, &err);
 		_exit(BV_SUPERVISOR_FAILED);

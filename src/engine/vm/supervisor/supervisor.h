@@ -18,8 +18,9 @@
  *   - QMP (the only client QEMU ever has): tells a reboot from a power-off, drives the balloon, freezes;
  *   - the agent's port: boot progress, addresses, signals for process 1, and the channels of attached commands;
  *   - the control socket RUN/NAME/vm: attached commands and QMP commands of users.
- * It writes RUN/NAME/guest (0600): the guest's addresses as the agent told them, for lxc-info and lxc-ls to read
- * without asking anybody.
+ * It writes RUN/NAME/guest/addresses (0600): the guest's addresses as the agent told them, for lxc-info and lxc-ls to
+ * read without asking anybody. That directory is all that it can write of the host: what else is in the run directory
+ * is believed by others, who are root.
  *
  * To the monitor it looks like an init:
  *   it ends by SIGHUP (reboot(2) in a pid namespace)  the guest rebooted: it is to be started again
@@ -40,7 +41,8 @@ struct bv_vm {
 	char *qemu;                    /* path of the program */
 	int sync;                      /* our end of the pair, -1 */
 	struct bv_qemu_files files;    /* console, ttys, taps, vhosts, disk; the rest is made by the supervisor */
-	int rootfs;                    /* the rootfs as a detached mount, -1: a disk */
+	int guest_dir;                 /* RUN/NAME/guest as a detached mount */
+	int rootfs;                    /* the rootfs as one, -1: a disk */
 	bool mapped;                   /* its owners are those of lxc.idmap: the file server needs the maps */
 	int *binds;                    /* detached mounts of what bind entries share, in the order of "share:N" */
 	size_t n_binds;
