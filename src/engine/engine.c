@@ -49,6 +49,7 @@ void bv_run_init(struct bv_run *run)
 	*run = (struct bv_run){
 		.run_dir = -1,
 		.pidfd = -1,
+		.vital = -1,
 		.console = -1,
 		.lock = -1,
 		.rootfs_lock = -1,
@@ -64,6 +65,7 @@ void bv_run_init(struct bv_run *run)
 void bv_run_close(struct bv_run *run)
 {
 	close_fd(&run->pidfd);
+	close_fd(&run->vital);
 	close_fd(&run->console);
 	for (unsigned int i = 0; i < run->n_ttys; i++)
 		close_fd(&run->ttys[i]);

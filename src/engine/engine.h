@@ -55,6 +55,11 @@ struct bv_run {
 	/* ---- what the engine hands back ---- */
 	pid_t pid;                   /* of init on the host (VM: of its supervisor); 0 before */
 	int pidfd;
+	/*
+	 * A process that has to live as `pid` does (VM: QEMU), by pidfd; -1 there is none. `pid` sees to it, but for
+	 * when both are frozen: then it is the monitor that thaws what has lost it.
+	 */
+	int vital;
 	int console;                 /* master of /dev/console's pty, or -1 (console none) */
 	int ttys[BV_TTYS_MAX];       /* masters of tty1.. */
 	unsigned int n_ttys;

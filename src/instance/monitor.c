@@ -27,7 +27,7 @@
 #include "util/log.h"
 
 /* What an epoll event is about; clients are TAG_CLIENT + their place. */
-enum { TAG_INIT, TAG_AWAITED, TAG_SIGNALS, TAG_LISTENER, TAG_CONSOLE, TAG_TERMINAL, TAG_OUT, TAG_CLIENT };
+enum { TAG_INIT, TAG_VITAL, TAG_AWAITED, TAG_SIGNALS, TAG_LISTENER, TAG_CONSOLE, TAG_TERMINAL, TAG_OUT, TAG_CLIENT };
 
 static int watch(struct bv_monitor *m, int fd, uint32_t tag)
 {
@@ -212,6 +212,10 @@ static void pass_signal(struct bv_monitor *m)
 static void handle(struct bv_monitor *m, uint32_t tag, uint32_t events)
 {
 	switch (tag) {
+	case TAG_VITAL:
+		m->lost = true;
+		unwatch(m, m->run.vital);
+		break;
 	case TAG_SIGNALS:
 		pass_signal(m);
 		break;
@@ -283,11 +287,32 @@ static bool serve_once(struct bv_monitor *m, uint32_t until, int timeout_ms)
 	return there;
 }
 
+/* What shrink() let go comes back from the run directory. */
+static int remember(struct bv_monitor *m, struct bv_error *err)
+{
+	if (m->cgroup)
+		return 0;
+	int r = bv_run_state_read(&m->rd, &m->state);
+	if (r == 0 && m->state.cgroup)
+		r = bv_cgroup_open(&m->cgroup, m->state.cgroup, err);
+	return r < 0 ? bv_fail(err, -r, "cannot read %s/state", m->rd.path) : 0;
+}
+
+/* Init cannot see that what it needs has ended while it is frozen, as SIGKILL does to what cgroup v2 has frozen. */
+static void thaw(struct bv_monitor *m)
+{
+	if (remember(m, NULL) == 0 && m->cgroup)
+		bv_cgroup_freeze(m->cgroup, false, 0, NULL);
+}
+
 /* Until init has ended; its wait status. */
 static int loop(struct bv_monitor *m)
 {
-	while (!serve_once(m, TAG_INIT, -1))
-		;
+	/* A command that had begun to freeze may go on after the thaw. */
+	enum { THAW_AGAIN_MS = 100 };
+	while (!serve_once(m, TAG_INIT, m->lost ? THAW_AGAIN_MS : -1))
+		if (m->lost)
+			thaw(m);
 	int status = 0;
 	while (waitpid(m->run.pid, &status, __WALL) < 0 && errno == EINTR)
 		;
@@ -306,6 +331,9 @@ static int watch_console(struct bv_monitor *m)
 static int begin_watching(struct bv_monitor *m, struct bv_error *err)
 {
 	int r = watch(m, m->run.pidfd, TAG_INIT);
+	m->lost = false;
+	if (r == 0 && m->run.vital >= 0)
+		r = watch(m, m->run.vital, TAG_VITAL);
 	if (r == 0)
 		r = watch_console(m);
 	copy_size(m);
@@ -509,16 +537,6 @@ static void shrink(struct bv_monitor *m)
 	/* The program's own pages stay in the page cache; the few that the loop runs on are mapped again as it does. */
 	uintptr_t text = (uintptr_t)__executable_start & ~(page - 1);
 	madvise((void *)text, ((uintptr_t)etext & ~(page - 1)) - text, MADV_DONTNEED);
-}
-
-static int remember(struct bv_monitor *m, struct bv_error *err)
-{
-	if (m->cgroup)
-		return 0;
-	int r = bv_run_state_read(&m->rd, &m->state);
-	if (r == 0 && m->state.cgroup)
-		r = bv_cgroup_open(&m->cgroup, m->state.cgroup, err);
-	return r < 0 ? bv_fail(err, -r, "cannot read %s/state", m->rd.path) : 0;
 }
 
 static void add_ns_args(const struct bv_monitor *m, int hook_version, struct bv_strv *args)

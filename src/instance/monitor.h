@@ -44,6 +44,7 @@ struct bv_monitor {
 	uint32_t console_events;      /* what the console's master is watched for */
 	int awaited;                  /* what a step of the engine waits for (bv_run.serve), -1 */
 	bool given_up;                /* we were told to end while it waits */
+	bool lost;                    /* run.vital has ended, and so has init to */
 	bool typing;                  /* the console's input waits for the pty */
 	int ns_fds[BV_NS_COUNT];      /* pinned for a stop hook, else -1 */
 	int epoll, listener, signals;

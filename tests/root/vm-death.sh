@@ -29,6 +29,8 @@ no_links() { [ -z "$(links)" ]; }
 no_processes() { ! pgrep -f "guest=$N" >/dev/null && ! pgrep virtiofsd >/dev/null; }
 no_cgroups() { [ -z "$(find /sys/fs/cgroup -type d -name "lxc.payload.$N")" ]; }
 
+remove_all() { for dir; do [ ! -d "$dir" ] || rmdir "$dir" 2>/dev/null || return 1; done; }
+
 # gone WHAT: two seconds after it, nothing is there
 gone() {
 	check "$1: STOPPED within two seconds" eventually 2 in_state STOPPED
@@ -65,6 +67,24 @@ kill -STOP "$qemu"
 check_not "QMP that hangs: a sentence, no hanging" timeout 20 lxc-vm-monitor -P "$L" -n $N query-status
 check "QMP that hangs: lxc-stop -k ends it" lxc-stop -P "$L" -n $N -k
 gone "QMP that hangs"
+
+# What the v1 freezer holds dies when it is thawed; by v2 it dies at once, while its supervisor is frozen. Where the host
+# has both, the instance is made to be without the first.
+start "QEMU killed while frozen"
+v1=$(sed -n 's|^cgroup freezer freezer \([^ ]*\) \([^ ]*\) \([^ ]*\) .*|\1/\2 \1/\3|p' "$BIVALVE_RUN"/*/$N/state)
+sed -i '/^cgroup freezer /d' "$BIVALVE_RUN"/*/$N/state
+if grep -q '^cgroup [^ ]* unified ' "$BIVALVE_RUN"/*/$N/state; then
+	qemu=$(child_called qemu-system)
+	check "QEMU killed while frozen: FROZEN before" lxc-freeze -P "$L" -n $N
+	check "QEMU killed while frozen: FROZEN before" in_state FROZEN
+	kill -9 "$qemu"
+else
+	skip "QEMU killed while frozen" "there is no cgroup v2"
+	lxc-stop -P "$L" -n $N -k
+fi
+gone "QEMU killed while frozen"
+# shellcheck disable=SC2086
+check "QEMU killed while frozen: what it was made to be without is empty" eventually 2 remove_all $v1
 
 start "halt"
 inside halt

@@ -18,6 +18,7 @@
 #include "engine/vm/pty.h"
 #include "net/tap.h"
 #include "rootfs/rootat.h"
+#include "sys/fdpass.h"
 #include "sys/kernel.h"
 #include "util/cleanup.h"
 #include "util/file.h"
@@ -229,10 +230,11 @@ static int fail_guest(const struct bv_run *run, const char *what, const char *la
 }
 
 /* What the supervisor says at last, or that it ended without a word. */
-static int take_report(const struct bv_run *run, const struct bv_vm *vm, const char *last_line, struct bv_error *err)
+static int take_report(struct bv_run *run, const char *last_line, struct bv_error *err)
 {
 	struct bv_supervisor_report report;
-	ssize_t n = recv(vm->sync, &report, sizeof(report), 0);
+	size_t n_fds = 1;
+	ssize_t n = bv_fds_receive(vm_of(run)->sync, &report, sizeof(report), &run->vital, &n_fds);
 	if (n != (ssize_t)sizeof(report)) {
 		int r = bv_fail(err, ECHILD, "the VM's supervisor ended before the instance's init ran");
 		bv_hint(err, "if nobody stopped it, see the kernel's log (dmesg): it may have been out of memory");
@@ -261,7 +263,7 @@ static int boot(void *ctx, struct bv_error *err)
 	}
 	if (r < 0)
 		return r;
-	r = take_report(run, vm, line, err);
+	r = take_report(run, line, err);
 	if (r == 0)
 		close_fd(&vm->sync);
 	return r;

@@ -23,6 +23,7 @@
 #include "engine/vm/jail/jail.h"
 #include "engine/vm/supervisor/internal.h"
 #include "security/security.h"
+#include "sys/fdpass.h"
 #include "sys/kernel.h"
 #include "sys/title.h"
 #include "util/cleanup.h"
@@ -71,7 +72,8 @@ void sv_clear(struct supervisor *s)
 void sv_report(struct supervisor *s, const struct bv_error *err)
 {
 	struct bv_supervisor_report report = { .err = *err };
-	if (s->sync >= 0 && send(s->sync, &report, sizeof(report), MSG_NOSIGNAL) < 0)
+	autoclose int qemu = err->code == 0 && s->qemu > 0 ? bv_pidfd_open(s->qemu, 0) : -1;
+	if (s->sync >= 0 && bv_fds_send(s->sync, &report, sizeof(report), &qemu, qemu >= 0, 0) < 0)
 		bv_warn("vm", "the monitor does not hear that the guest %s", err->code ? "failed" : "runs");
 	close_fd(&s->sync);
 }

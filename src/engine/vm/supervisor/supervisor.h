@@ -48,8 +48,10 @@ struct bv_vm {
 	size_t n_binds;
 };
 
-/* On the pair (SOCK_SEQPACKET) to the monitor: one message, when the guest's init is about to run or nothing will come
- * of it. */
+/*
+ * On the pair (SOCK_SEQPACKET) to the monitor: one message, when the guest's init is about to run, with QEMU's pidfd
+ * (bv_run.vital); or when nothing will come of it.
+ */
 struct bv_supervisor_report {
 	struct bv_error err; /* code 0: READY */
 };
