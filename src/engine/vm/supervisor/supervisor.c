@@ -474,6 +474,10 @@ static int settle(struct supervisor *s, struct bv_run *run, struct bv_vm *vm, bo
 	close_fd(&run->lock);
 	if (prctl(PR_SET_PDEATHSIG, sig < 0 ? SIGKILL : sig, 0, 0, 0) < 0)
 		return bv_fail_errno(err, "cannot tie the supervisor's life to the monitor's");
+	/* Killed before that it is not told of: its end of the pair is closed. */
+	struct pollfd monitor = { .fd = s->sync };
+	if (poll(&monitor, 1, 0) > 0)
+		return bv_fail(err, ECANCELED, "the monitor has ended");
 	int r = bv_process_reset_signals(err);
 	if (r == 0)
 		r = open_signals(s, err);
