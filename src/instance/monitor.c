@@ -665,7 +665,7 @@ int bv_monitor_run(struct bv_monitor *m, int *wait_status, struct bv_error *err)
 		*wait_status = watch_runs(m, err);
 		if (m->pidfile)
 			unlink(m->pidfile);
-		/* A start may come as soon as we are seen as stopped, and we, or the child that ends it, may take long. */
+		/* A start may come once we are seen as stopped; we, or the child that ends it, may take long. */
 		close_fd(&m->rootfs_lock);
 		bv_finish_rundir(&m->rd, &m->state, m->foreground, NULL);
 		close_fd(&m->lock);

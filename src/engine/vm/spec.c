@@ -311,8 +311,8 @@ static int choose_nics(struct bv_vm_spec *spec, const struct bv_config *cfg, con
 /*
  * What the kernel itself has to know. Everything of the instance travels in the initramfs: the guest's users can read
  * this.
- *   loglevel=4         what the word quiet asks of the kernel; but systemd in the guest would take that one as well, and
- *                      show nothing of its boot, which as a container it does
+ *   loglevel=4         what the word quiet asks of the kernel; but systemd in the guest would take that one as
+ *                      well, and show nothing of its boot, which as a container it does
  *   panic=-1           a panic ends the VM at once (-no-reboot; pvpanic tells it from a reboot)
  *   net.ifnames=0      links keep the names that the config gives them
  *   mitigations=off    under TCG only: there is no speculation in it, and the work-arounds cost time
