@@ -94,6 +94,8 @@ static int make(struct made *m, const struct row *row, const char *name, const s
 	int r = bv_config_parse(m->cfg, row->config, strlen(row->config), "test", &m->err);
 	if (r == 0)
 		r = bv_vm_spec_make(&m->spec, name, m->cfg, row->host, row->rootfs, &m->err);
+	/* As bv_vm_entries would find: all that the rows have are binds. */
+	m->spec.shares = m->cfg->mount_entries.n > 0;
 	if (r == 0)
 		r = bv_qemu_command(&m->argv, program, &m->spec, files, print, &m->err);
 	return r;

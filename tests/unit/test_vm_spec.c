@@ -4,10 +4,12 @@
 #include <fcntl.h>
 #include <sys/utsname.h>
 
+#include "config/fstab.h"
 #include "config/internal.h"
 #include "engine/vm/kernel/kernel.h"
 #include "engine/vm/limits.h"
 #include "engine/vm/probe.h"
+#include "engine/vm/vm.h"
 #include "test.h"
 #include "util/cleanup.h"
 
@@ -382,10 +384,9 @@ TEST(root)
 
 static bool shares(const char *entry)
 {
-	char text[256];
-	snprintf(text, sizeof(text), "lxc.mount.entry = %s\n", entry);
-	autoclean(bv_vm_spec_clear) struct bv_vm_spec s = spec_of(text, &tcg_host, &x86_dir);
-	return s.shares;
+	autoclean(bv_mount_line_clear) struct bv_mount_line m = { 0 };
+	CHECK_INT(bv_mount_line_parse(&m, entry, NULL), 1);
+	return bv_vm_entry_is_shared(&m);
 }
 
 TEST(shares)
@@ -394,6 +395,8 @@ TEST(shares)
 	CHECK(shares("/development srv none rbind 0 0"));
 	CHECK(!shares("/sys/fs/fuse/connections sys/fs/fuse/connections none bind,optional 0 0"));
 	CHECK(!shares("/dev dev none bind 0 0"));
+	CHECK(!shares("/srv srv none bind,remount,ro 0 0"));
+	CHECK(!shares("/inside srv none bind,relative 0 0"));
 	CHECK(!shares("tmpfs tmp tmpfs size=1M 0 0"));
 }
 
@@ -486,6 +489,7 @@ static const char *needed_of(const char *text, const struct bv_vm_host *host, co
 {
 	static char answer[512];
 	autoclean(bv_vm_spec_clear) struct bv_vm_spec s = spec_of(text, host, rootfs);
+	s.shares = strstr(text, "lxc.mount.entry");
 	const char *const *names = bv_vm_spec_needed(&s);
 	answer[0] = '\0';
 	for (; *names; names++)

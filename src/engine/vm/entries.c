@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config/fstab.h"
 #include "util/cleanup.h"
 #include "util/log.h"
 
@@ -41,7 +40,7 @@ static int add_line(struct entries *e, const struct bv_mount_line *m, const char
 	return b.bad || bv_strv_add(e->lines, b.p) < 0 ? bv_fail(err, ENOMEM, "out of memory") : 0;
 }
 
-/* Is the host's path in one of the kernel's own file systems, of which the guest has its own? */
+/* In one of the kernel's own file systems, of which the guest has its own? */
 static bool is_kernels(const char *path)
 {
 	static const char *const tops[] = { "/proc", "/sys", "/dev" };
@@ -51,6 +50,11 @@ static bool is_kernels(const char *path)
 			return true;
 	}
 	return false;
+}
+
+bool bv_vm_entry_is_shared(const struct bv_mount_line *m)
+{
+	return m->bind && !m->remount && !m->relative && !is_kernels(m->source);
 }
 
 /* A detached mount of what is bound, read-only as seen from the host too when the entry says so. */
@@ -85,7 +89,7 @@ static int take(void *ctx, const struct bv_mount_line *m, const char *where, str
 		return bv_fail(err, ENOTSUP, "a mount of the host cannot be moved into a VM");
 	if (m->idmap)
 		return bv_fail(err, ENOTSUP, "idmap= is not there for a VM: its kernel sees the owners as they are");
-	if (!m->bind || m->remount || m->relative || is_kernels(m->source))
+	if (!bv_vm_entry_is_shared(m))
 		return add_line(e, m, m->source, target, err);
 
 	int r = share(e, m, err);
@@ -97,5 +101,7 @@ static int take(void *ctx, const struct bv_mount_line *m, const char *where, str
 int bv_vm_entries(const struct bv_run *run, struct bv_vm *vm, struct bv_strv *lines, struct bv_error *err)
 {
 	struct entries e = { .run = run, .vm = vm, .lines = lines };
-	return bv_mount_lines_each(run->config, take, &e, err);
+	int r = bv_mount_lines_each(run->config, take, &e, err);
+	vm->spec.shares = vm->n_binds > 0;
+	return r;
 }

@@ -323,7 +323,6 @@ int bv_vm_prepare(struct bv_run *run, struct bv_vm *vm, struct bv_error *err)
 		r = bv_vm_entries(run, vm, &boot.mounts, err);
 	if (r < 0)
 		return r;
-	vm->spec.shares = vm->n_binds > 0;
 	bv_notice("vm", "%s", vm->spec.accel_reason);
 	r = bv_net_plan(&run->net, run->config, err);
 	if (r == 0)

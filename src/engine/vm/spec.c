@@ -10,7 +10,6 @@
 #include <sys/random.h>
 #include <sys/utsname.h>
 
-#include "config/fstab.h"
 #include "engine/vm/limits.h"
 #include "util/cleanup.h"
 #include "util/log.h"
@@ -236,25 +235,6 @@ static bool has_option(const char *options, const char *option)
 	return false;
 }
 
-/* Does an entry bind something of the host that is not part of the guest's own /proc, /sys and /dev? */
-static bool has_host_bind(const struct bv_config *cfg)
-{
-	static const char *const own[] = { "/proc", "/sys", "/dev" };
-	for (size_t i = 0; i < cfg->mount_entries.n; i++) {
-		autoclean(bv_mount_line_clear) struct bv_mount_line m = { 0 };
-		if (bv_mount_line_parse(&m, cfg->mount_entries.v[i], NULL) != 1)
-			continue;
-		bool shared = m.bind && !m.relative && m.source[0] == '/';
-		for (size_t k = 0; shared && k < ARRAY_SIZE(own); k++) {
-			const char *rest = bv_after(m.source, own[k]);
-			shared = !rest || (*rest && *rest != '/');
-		}
-		if (shared)
-			return true;
-	}
-	return false;
-}
-
 /* ---- network ---- */
 
 static int read_mac(const char *text, uint8_t mac[6])
@@ -362,7 +342,6 @@ int bv_vm_spec_make(struct bv_vm_spec *ret, const char *name, const struct bv_co
 		.name = name,
 		.cache = is_auto(cfg->vm_root_cache) ? "always" : cfg->vm_root_cache,
 		.root_readonly = has_option(cfg->rootfs_options, "ro"),
-		.shares = has_host_bind(cfg),
 		.ttys = cfg->tty_max < BV_VM_TTYS_MAX ? cfg->tty_max : BV_VM_TTYS_MAX,
 		.console = !cfg->console_path || !bv_streq(cfg->console_path, "none"),
 		.tsc_khz = host->tsc_khz,

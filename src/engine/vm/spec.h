@@ -39,7 +39,7 @@ struct bv_vm_spec {
 	const char *cache;     /* of a file server: "always", "auto", "none" */
 	bool root_readonly;    /* lxc.rootfs.options has ro */
 	char root_fs[16];      /* of a disk; "" unknown: drivers for several are loaded */
-	bool shares;           /* a second share, for bind mounts of the host; by the config's looks, until they are
+	bool shares;           /* a second share, for bind mounts of the host; set by bv_vm_entries
 				* opened. It is 9p when the root is, else virtiofs */
 	uint32_t ttys;         /* lxc.tty.max, at most BV_VM_TTYS_MAX */
 	bool console;          /* false with lxc.console.path = none */

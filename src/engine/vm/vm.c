@@ -390,7 +390,6 @@ static int command_line(struct bv_run *run, char **ret, struct bv_error *err)
 	int r = bv_vm_describe(run, &vm, err);
 	if (r == 0)
 		r = bv_vm_entries(run, &vm, &lines, err);
-	vm.spec.shares = vm.n_binds > 0;
 	if (r == 0)
 		r = bv_qemu_command(&argv, vm.qemu, &vm.spec, &none, true, err);
 	bv_vm_clear(&vm);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include "config/fstab.h"
 #include "engine/engine.h"
 #include "engine/vm/boot.h"
 #include "engine/vm/supervisor/supervisor.h"
@@ -35,6 +36,11 @@ void bv_vm_clear(struct bv_vm *vm);
 
 /*
  * The lines for the guest (bv_boot.mounts), and for each that binds something of the host a detached mount in
- * vm->binds. What lies below /proc, /sys or /dev on the host is the guest's own there, and so it is bound inside.
+ * vm->binds; then vm->spec.shares is true.
  */
 int bv_vm_entries(const struct bv_run *run, struct bv_vm *vm, struct bv_strv *lines, struct bv_error *err);
+/*
+ * Does it bind something of the host? What lies below /proc, /sys or /dev there is the guest's own inside, and so it is
+ * bound by the guest alone.
+ */
+bool bv_vm_entry_is_shared(const struct bv_mount_line *m);
