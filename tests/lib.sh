@@ -33,7 +33,8 @@ check_not() {
 fails() {
 	"$@" && return 1
 	status=$?
-	[ "$status" -lt 126 ] || return "$status"
+	# 124 is timeout's: it was no failure of its own either.
+	[ "$status" -lt 124 ] || return "$status"
 }
 
 # is GOT WANT, under check: compares, and shows both when they differ
@@ -62,22 +63,44 @@ skip_all() {
 	exit 0
 }
 
+# A run directory that an instance has left goes a moment after it has stopped.
+no_run_directory() {
+	[ ! -d "$BIVALVE_RUN" ] || find "$BIVALVE_RUN" -depth -type d -empty -delete 2>/dev/null
+	[ ! -e "$BIVALVE_RUN" ]
+}
+
 done_testing() {
 	rm -f "$TMPDIR/check.out"
-	[ ! -d "$BIVALVE_RUN" ] || find "$BIVALVE_RUN" -depth -type d -empty -delete
+	eventually 5 no_run_directory
 	echo "1..$tests_run"
 	[ "$tests_failed" = 0 ]
 	exit
 }
 
-# eventually SECONDS COMMAND...: until it succeeds, looked at every 50 ms
+# eventually SECONDS COMMAND...: until it succeeds, looked at every 50 ms. The time is given in full: the last look, if
+# it comes to that, begins after it. Where the time itself is no promise of ours it is ample: 30 and more.
 eventually() {
-	deadline=$(($(date +%s) + $1))
+	eventually_end=$(($(date +%s%3N) + $1 * 1000))
 	shift
-	until "$@"; do
-		[ "$(date +%s)" -lt "$deadline" ] || return 1
+	while :; do
+		eventually_now=$(date +%s%3N)
+		"$@" && return 0
+		[ "$eventually_now" -lt "$eventually_end" ] || return 1
 		sleep 0.05
 	done
+}
+
+# steady COMMAND...: what it prints, once that was the same for half a second: a measure to compare others with, of what
+# comes to rest a moment after the command that set it going
+steady() {
+	steady_now=$("$@")
+	for _ in $(seq 100); do
+		steady_before=$steady_now
+		sleep 0.5
+		steady_now=$("$@")
+		[ "$steady_now" != "$steady_before" ] || break
+	done
+	printf '%s\n' "$steady_now"
 }
 
 # Outside tests/run a directory of our own stands in.

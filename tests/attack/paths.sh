@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # A hostile rootfs: symlinks, fifos and fakes where the start mounts, writes and looks. Nothing outside is touched.
-# timeout: 120
+# timeout: 300
 # shellcheck disable=SC2317  # functions that check calls
 . "${BV_SRC:-.}/tests/lib.sh"
 . "$BV_SRC/tests/attack/prey.inc"

@@ -20,7 +20,7 @@ spawn() { # a sleeper in the cgroup of $note; its pid in $pid
 	pid=$(cat "$out")
 	pids="$pids $pid"
 	# It has entered all hierarchies when it is another program.
-	eventually 5 grep -q sleep "/proc/$pid/comm"
+	eventually 30 grep -q sleep "/proc/$pid/comm"
 }
 gone() {
 	! grep -qs '^State:.[^ZX]' "/proc/$1/status"
@@ -72,7 +72,7 @@ check "hierarchies are told" like "$("$driver" hierarchies "$note")" "lxc.payloa
 # ---- devices ----
 reads() { # does a process inside read a byte of device $1? $2 is head's exit status
 	"$driver" spawn "$note" sh -c "head -c 1 $1 >$TMPDIR/byte 2>&1; echo \$? >$TMPDIR/status" >"$out" 2>&1 || return 1
-	eventually 5 test -s "$TMPDIR/status"
+	eventually 30 test -s "$TMPDIR/status"
 	result=$(cat "$TMPDIR/status")
 	rm -f "$TMPDIR/status" "$TMPDIR/byte"
 	[ "$result" = "$2" ]
@@ -115,8 +115,8 @@ else
 fi
 check "freeze again" "$driver" freeze "$note"
 check "kill ends what is frozen" "$driver" kill "$note"
-check "the process is gone" eventually 5 gone "$first"
-check "the nested process is gone" eventually 5 gone "$pid"
+check "the process is gone" eventually 30 gone "$first"
+check "the nested process is gone" eventually 30 gone "$pid"
 check "remove" "$driver" remove "$note"
 check "nothing is left" is "$(own)" 0
 check "remove once more" "$driver" remove "$note"

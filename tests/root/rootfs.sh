@@ -123,7 +123,7 @@ config "$all" "lxc.mount.entry = $outside mnt/a none bind,ro,create=dir 0 0" \
 	"lxc.mount.entry = $outside/file mnt/deep/f none bind,create=file 0 0" \
 	"lxc.mount.entry = $outside $root/abs none rbind,create=dir,rslave" \
 	"lxc.mount.entry = $outside /elsewhere none bind,create=dir" \
-	"lxc.mount.entry = /nonexistent mnt/b none bind,create=dir,optional" \
+	"lxc.mount.entry = $outside/nonexistent mnt/b none bind,create=dir,optional" \
 	"lxc.mount.entry = tmp mnt/c none bind,relative,create=dir" \
 	"lxc.mount.entry = none mnt/t tmpfs ro,size=4k,create=dir" \
 	"lxc.mount.entry = $outside with\\040blank none bind,create=dir"
@@ -182,7 +182,7 @@ if command -v mkfs.ext4 >/dev/null && [ -e /dev/loop-control ]; then
 	check "it is kept" inside 'test -e /tmp/kept'
 	echo 'lxc.rootfs.options = ro' >>"$TMPDIR/config"
 	check "ro" inside '! touch /tmp/not 2>/dev/null'
-	check "no loop device stays" eventually 3 sh -c "! grep -qs $TMPDIR/rootdev /sys/block/loop*/loop/backing_file"
+	check "no loop device stays" eventually 30 sh -c "! grep -qs $TMPDIR/rootdev /sys/block/loop*/loop/backing_file"
 else
 	skip "loop" "no mkfs.ext4 or no loop devices"
 fi
