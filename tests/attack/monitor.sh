@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The monitor's command socket, and the run directory, against other users, garbage and clients that say nothing.
-# timeout: 60
+# timeout: 300
 # shellcheck disable=SC2317  # functions that check calls
 . "${BV_SRC:-.}/tests/lib.sh"
 . "$BV_SRC/tests/attack/prey.inc"
@@ -13,15 +13,15 @@ monitor=$(sed -n 's/^monitor \([0-9]*\)/\1/p' "$BIVALVE_RUN"/*/prey/state)
 # A socket's address has room for 107 bytes.
 cd "$BIVALVE_RUN"/*/prey || exit 1
 fds() { find "/proc/$monitor/fd" -mindepth 1 | wc -l; }
-before=$(fds)
+before=$(steady fds)
 memory=$(awk '/^VmData/ { print $2 }' "/proc/$monitor/status")
 as_before() { [ "$(fds)" = "$before" ]; }
 torment() { "$TMPDIR/attack-socket" command "$@"; }
 serves() {
-	[ -d "/proc/$monitor" ] && eventually 3 as_before && is "$(t lxc-info -P "$L" -n prey -sH)" RUNNING || return 1
+	[ -d "/proc/$monitor" ] && eventually 30 as_before && is "$(t lxc-info -P "$L" -n prey -sH)" RUNNING || return 1
 	# The console answers: the escape at once.
 	printf '\001q' | t lxc-console -P "$L" -n prey -t 1 >/dev/null 2>&1
-	[ $? -lt 124 ] && eventually 3 as_before
+	[ $? -lt 124 ] && eventually 30 as_before
 }
 check "it serves at first" serves
 check "2000 messages of garbage" torment garbage

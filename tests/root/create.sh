@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Create and destroy: templates of all kinds, what a crash leaves, and what is asked before anything is removed.
-# timeout: 240
+# timeout: 600
 . "${BV_SRC:-.}/tests/lib.sh"
 
 PATH=${BV_BIN:+$BV_BIN:}$PATH
@@ -136,7 +136,7 @@ END
 chmod +x "$T/lxc-slow"
 lxc-create -P "$L" -n slow -t slow >/dev/null 2>&1 &
 job=$!
-check "a slow creation is under way" eventually 5 test -e "$L/.slow.new/began"
+check "a slow creation is under way" eventually 30 test -e "$L/.slow.new/began"
 check "lxc-ls does not see it" is "$(lxc-ls -P "$L" -1)" ""
 check_not "a second creation of that name fails" create -n slow -t none
 check "and says why" like "$(create -n slow -t none 2>&1)" 'being created'
@@ -144,17 +144,18 @@ check_not "nor can it be started" lxc-start -P "$L" -n slow
 kill -9 "$job"
 wait "$job" 2>/dev/null
 check "what is left is hidden" is "$(lxc-ls -P "$L" -1)" ""
-check "what the template started is gone too" eventually 2 sh -c '! pgrep -x -f "sleep 61"'
+template_gone() { ! pgrep -f 'lxc-slow|-t slow|sleep 61'; }
+check "what the template started is gone too" eventually 30 template_gone
 check "the next creation of that name" create -n slow -t none
 check "removes it" is "$(left)" "slow "
 destroy -n slow
 lxc-create -P "$L" -n slow -t slow >/dev/null 2>&1 &
 job=$!
-eventually 5 test -e "$L/.slow.new/began"
+eventually 30 test -e "$L/.slow.new/began"
 kill -9 "$job"
 wait "$job" 2>/dev/null
 # What the template runs in has the directory locked until it is gone.
-check "what the template started is gone again" eventually 2 sh -c '! pgrep -x -f "sleep 61"'
+check "what the template started is gone again" eventually 30 template_gone
 check "destroy removes it as well" destroy -n slow
 check "nothing is left" is "$(left)" ""
 
@@ -189,18 +190,20 @@ cat >"$TMPDIR/mmdebstrap" <<'END'
 #!/bin/sh
 for a; do case $a in --*) ;; /*) target=$a ;; esac; done
 echo "I: $*" >&2
-echo x >>/tmp/bv-bootstraps
+echo x >>BOOTSTRAPS
 mkdir -p "$target/bin" "$target/sbin" "$target/etc" "$target/proc" "$target/dev" "$target/root" "$target/usr/bin"
 cp "$(command -v busybox)" "$target/bin/busybox"
 for applet in $("$target/bin/busybox" --list); do [ -e "$target/bin/$applet" ] || ln -s busybox "$target/bin/$applet"; done
 ln -s ../bin/busybox "$target/sbin/init"
 echo 'root:x:0:0:root:/root:/bin/sh' >"$target/etc/passwd"
 echo 'root:*:1:0:99999:7:::' >"$target/etc/shadow"
-ln -s /tmp/bv-outside "$target/etc/hosts"
+ln -s OUTSIDE "$target/etc/hosts"
 printf '#!/bin/sh\nIFS=: read -r user password\nprintf "%%s:\\$x\\$%%s:1:0:99999:7:::\\n" "$user" "$password" >/etc/shadow\n' >"$target/sbin/chpasswd"
 chmod +x "$target/sbin/chpasswd"
 END
 chmod +x "$TMPDIR/mmdebstrap"
+# Others may run this test at the same time: in no directory that they have too.
+sed -i "s|BOOTSTRAPS|$TMPDIR/bootstraps|; s|OUTSIDE|$TMPDIR/outside|" "$TMPDIR/mmdebstrap"
 cat >"$T/mini.yaml" <<'END'
 image: {distribution: debian, release: test}
 source: {downloader: mmdebstrap, url: "file:/mirror"}
@@ -233,7 +236,7 @@ targets:
     config:
     - {type: all, content: "lxc.arch = {{ image.architecture_mapped }}"}
 END
-rm -f /tmp/bv-bootstraps
+rm -f "$TMPDIR/bootstraps"
 if [ -e /usr/bin/mmdebstrap ] && mount --bind "$TMPDIR/mmdebstrap" /usr/bin/mmdebstrap 2>/dev/null; then
 	out=$(SECRET=host-secret lxc-create -P "$L" -n re -t mini -- --packages=three 2>&1)
 	check "a recipe" test -e "$L/re/config"
@@ -248,17 +251,17 @@ if [ -e /usr/bin/mmdebstrap ] && mount --bind "$TMPDIR/mmdebstrap" /usr/bin/mmde
 	check "remove" test ! -e "$L/re/rootfs/gone"
 	check "template" is "$(cat "$L/re/rootfs/me")" re
 	check "hostname" is "$(cat "$L/re/rootfs/etc/hostname")" re
-	check "a link in the rootfs leads nowhere" test ! -e /tmp/bv-outside
+	check "a link in the rootfs leads nowhere" test ! -e "$TMPDIR/outside"
 	check "it is replaced" test -f "$L/re/rootfs/etc/hosts" -a ! -L "$L/re/rootfs/etc/hosts"
 	check "the config of the recipe" like "$(cat "$L/re/config")" '^lxc.arch = [a-z0-9]+$'
 	check "an action sees its own processes" like "$(cat "$L/re/rootfs/pids")" '^[1-6] 1$'
 	check "and cannot mount, make devices, or see the host" test ! -e "$L/re/rootfs/bad"
 	check "a second one" create -n re2 -t mini -- --packages three --password=seen
-	check "comes from the cache" is "$(wc -l </tmp/bv-bootstraps)" 1
+	check "comes from the cache" is "$(wc -l <"$TMPDIR/bootstraps")" 1
 	check "with its own name" is "$(cat "$L/re2/rootfs/me") $(cat "$L/re2/rootfs/etc/hostname")" "re2 re2"
 	check "a password is not written down" without_lines seen "$L/re2/config"
 	check "-F builds anew" create -n re3 -t mini -- --packages three -F
-	check "and did" is "$(wc -l </tmp/bv-bootstraps)" 2
+	check "and did" is "$(wc -l <"$TMPDIR/bootstraps")" 2
 	check "--clean empties the cache" create -n re4 -t mini -- --clean
 	check "of this distribution" test ! -e "$BIVALVE_CACHE/recipes/debian"
 	check "and creates nothing" test ! -e "$L/re4"
@@ -277,7 +280,7 @@ if [ -e /usr/bin/mmdebstrap ] && mount --bind "$TMPDIR/mmdebstrap" /usr/bin/mmde
 else
 	skip "a recipe" "mmdebstrap is not installed or cannot be covered by a mount"
 fi
-rm -f /tmp/bv-bootstraps
+rm -f "$TMPDIR/bootstraps"
 
 # ---- a recipe for another architecture: what is missing to emulate it ----
 other=arm64 emulator=aarch64

@@ -55,7 +55,7 @@ sed -e '/no_new_privs/d' "$TMPDIR/strict.conf" >"$TMPDIR/filter.conf"
 hold() { # CONFIG: a new instance, its pid in $pid
 	pid=$("$driver" hold "$TMPDIR/$1.conf" "$rootfs") || return 1
 	pids="$pids $pid"
-	eventually 5 grep -q sleep "/proc/$pid/comm"
+	eventually 30 grep -q sleep "/proc/$pid/comm"
 }
 at() { # CONFIG [OPTION]... -- COMMAND...
 	config=$1
@@ -173,11 +173,11 @@ asleep() { # does the command run, seen from inside?
 	[ "$(out plain -- sh -c 'cat /proc/[0-9]*/cmdline 2>/dev/null' | tr '\0' ' ' | grep -c 'sleep 98[7]')" = 1 ]
 }
 not_asleep() { ! asleep; }
-check "a command runs" eventually 3 asleep
+check "a command runs" eventually 30 asleep
 check "the attacher is not in the instance's pid namespace" is "$(out plain -- sh -c 'cat /proc/[0-9]*/comm' | grep -c driver)" 0
 kill -9 $attacher
 wait $attacher 2>/dev/null
-check "a killed attacher takes its command along" eventually 3 not_asleep
+check "a killed attacher takes its command along" eventually 30 not_asleep
 
 # older kernels
 for missing in clone3 openat2 close_range; do
@@ -197,8 +197,14 @@ rm "$rootfs/no-devpts"
 check "an instance with id maps" hold mapped
 check "root inside" is "$(out mapped -- sh -c 'id -u; id -g')" "0
 0"
-check "is another on the host" is "$(at mapped -- sh -c 'echo $$; exec sleep 2' >/dev/null 2>&1 & sleep 0.3
-	ps -eo uid,gid,args | awk '$3 == "sleep" && $4 == "2" { print $1, $2; exit }')" "100000 200000"
+at mapped -- sleep 986 >/dev/null 2>&1 &
+attacher=$!
+owners() { ps -eo uid,gid,args | awk '$3 == "sleep" && $4 == "986" { print $1, $2; exit }'; }
+is_owned() { [ -n "$(owners)" ]; }
+eventually 30 is_owned
+check "is another on the host" is "$(owners)" "100000 200000"
+pkill -xf "sleep 986"
+wait $attacher
 check "user namespace" is "$(out mapped -- readlink /proc/self/ns/user)" "$(readlink "/proc/$pid/ns/user")"
 check "a pty" like "$(out mapped pty=7 -- tty)" '^/dev/pts/0$'
 check "its capabilities are over its own namespace only" is "$(out mapped -- sh -c 'echo x 2>/dev/null >/proc/sys/vm/swappiness && echo written')" ""
@@ -218,7 +224,7 @@ if as_user test -x "$driver" && as_user test -r "$TMPDIR/user.conf"; then
 	unshared=$!
 	pids="$pids $unshared"
 	users_sleep() { pid=$(ps -o pid= --ppid "$unshared" | tr -d ' ') && grep -q sleep "/proc/$pid/comm"; }
-	check "an instance of a user" eventually 5 users_sleep
+	check "an instance of a user" eventually 30 users_sleep
 	pids="$pids $pid"
 	check "the user's own attach" is "$(cd / && as_user "$driver" attach "$TMPDIR/user.conf" "$pid" ns=user,mnt,pid,uts -- \
 		sh -c 'id -u; cat /proc/1/comm; exit 9' </dev/null; echo $?)" "0
@@ -234,7 +240,7 @@ fi
 # ---- an instance that has ended ----
 dead=$pid
 kill -9 "$dead"
-eventually 5 sh -c "! test -d /proc/$dead"
+eventually 30 sh -c "! test -d /proc/$dead"
 check "an instance that is gone is an error" status 100 mapped -- true
 
 done_testing
