@@ -35,7 +35,7 @@ in_neighbour() {
 moved() {
 	[ "$(readlink "/proc/$neighbour/ns/net")" != "$(readlink /proc/self/ns/net)" ] && ip link set bvpeer netns "$neighbour"
 }
-eventually 5 moved
+eventually 30 moved
 in_neighbour ip link set bvpeer address 02:00:00:00:00:99 up
 in_neighbour ip addr add 10.117.0.99/24 dev bvpeer
 all_links=$(links)
@@ -89,14 +89,10 @@ check "a fixed name starts again at once" again
 taken='network link "bvtap" \(lxc.net.0.veth.pair\) exists already'
 ip link add bvtap type bridge
 check "the name of another link is refused" refused "$taken" 'choose another name, or remove it: ip link delete bvtap'
-(sleep 0.3; ip link del bvtap) &
-check "a name that becomes free is waited for" tap true
-wait $!
+check "a name that becomes free is waited for" waited_for bvtap "ip link add bvtap type bridge" tap true
 ip tuntap add bvtap mode tap
 check "somebody's tap is not taken" refused "$taken"
-(sleep 0.3; ip link del bvtap) &
-check "it is waited for too" tap true
-wait $!
+check "it is waited for too" waited_for bvtap "ip tuntap add bvtap mode tap" tap true
 config '0.type = veth' '0.link = bvbr0' '1.type = veth' '1.link = bvbr0' '1.veth.pair = bvport'
 check "a failed start removes the taps that it made" refused 'network link "bvport" \(lxc.net.1.veth.pair\) exists already'
 
