@@ -22,7 +22,7 @@ echo "the host's secret" >"$TMPDIR/secret"
 # ---- in QEMU's place ----
 # escape [OPTION]...: what it found open; everything that it looks for is there, outside
 escape() {
-	timeout -k 1 30 "$driver" enter leak program="$TMPDIR/program/vm_escape" kernel="$TMPDIR/secret" \
+	timeout -k 1 60 "$driver" enter leak program="$TMPDIR/program/vm_escape" kernel="$TMPDIR/secret" \
 		initrd="$TMPDIR/secret" "$@" -- "$TMPDIR/program/vm_escape" "$TMPDIR/secret" bv-vm-jail bv-vm-key \
 		>"$TMPDIR/found" 2>&1 </dev/null
 	cat "$TMPDIR/found"

@@ -10,7 +10,7 @@ while read -r name text; do
 	case $name in
 	init-busybox) command -v busybox >/dev/null || { skip "$text" "there is no busybox"; continue; } ;;
 	esac
-	check "$name: $text" timeout -k 5 60 "$driver" "$name" </dev/null
+	check "$name: $text" timeout -k 5 250 "$driver" "$name" </dev/null
 done <"$TMPDIR/cases"
 rm -f "$TMPDIR/cases"
 done_testing

@@ -2,7 +2,7 @@
 # Debian as its template makes it: as a container, as a VM, and as a container again. systemd is content, the address
 # that the bridge's DHCP gave is the same, and files keep their owners.
 # shellcheck disable=SC2016  # text for shells inside
-# timeout: 400
+# timeout: 1200
 . "${BV_SRC:-.}/tests/lib.sh"
 # shellcheck source=tests/vm.inc
 . "$BV_SRC/tests/vm.inc"
@@ -53,31 +53,31 @@ prompts() { grep -q 'login:' "$TMPDIR/console.log"; }
 
 # content TEXT: systemd is
 content() {
-	check "$1: it comes up" eventually 120 is_up
+	check "$1: it comes up" eventually 300 is_up
 	check "$1: it is running" is "$(inside systemctl is-system-running)" running
 	check "$1: no unit has failed" is "$(inside systemctl --failed --no-legend --plain)" ""
-	check "$1: it has an address" eventually 60 has_address
+	check "$1: it has an address" eventually 120 has_address
 }
 
 check "it starts as a container" lxc-start -P "$L" -n $N
 content "container"
 container_address=$(address)
 check "a user's file" inside sh -c 'echo container >/srv/a; chown 1000:1000 /srv/a'
-check "it stops" lxc-stop -P "$L" -n $N --nokill -t 60
+check "it stops" lxc-stop -P "$L" -n $N --nokill -t 180
 
 : >"$TMPDIR/console.log"
 check "it starts as a VM" lxc-start -P "$L" -n $N --vm -o "$TMPDIR/log" -l debug
 check "attach works long before systemd is up" inside true
 content "VM"
 check "VM: the same address" is "$(address)" "$container_address"
-check "VM: the second container reaches it" lxc-attach -P "$L" -n peer$$ -- ping -c 1 -W 10 "$container_address"
+check "VM: the second container reaches it" lxc-attach -P "$L" -n peer$$ -- ping -c 1 -W 60 "$container_address"
 check "VM: systemd knows that it is one" is "$(inside systemd-detect-virt)" qemu
 check "VM: the container's file, and its owner" is "$(inside sh -c 'cat /srv/a; stat -c %u:%g /srv/a' | tr '\n' ' ')" \
 	"container 1000:1000 "
 check "VM: a file of its own" inside sh -c 'echo vm >/srv/b; chown 1001:1002 /srv/b; chmod 600 /srv/b'
-check "VM: a login prompt on the console" eventually 30 prompts
-check "VM: a getty on each tty" eventually 30 inside sh -c 'systemctl list-units --plain --no-legend | grep -c "^lxc-tty@tty[12].*running" | grep -qx 2'
-check "VM: it stops" lxc-stop -P "$L" -n $N --nokill -t 60
+check "VM: a login prompt on the console" eventually 120 prompts
+check "VM: a getty on each tty" eventually 120 inside sh -c 'systemctl list-units --plain --no-legend | grep -c "^lxc-tty@tty[12].*running" | grep -qx 2'
+check "VM: it stops" lxc-stop -P "$L" -n $N --nokill -t 180
 
 check "it starts as a container again" lxc-start -P "$L" -n $N --container
 check "the VM's file, and its owner" is "$(inside sh -c 'cat /srv/b; stat -c "%u:%g %a" /srv/b' | tr '\n' ' ')" \

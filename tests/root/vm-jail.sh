@@ -2,7 +2,7 @@
 # The walls around the processes that serve a guest, without the rest of the VM engine: QEMU's root, what it keeps and
 # what it loses, file servers and their errors, and a VM looked at from outside. What can be done from inside is in
 # tests/attack/vm_jail.sh.
-# timeout: 120
+# timeout: 900
 # shellcheck disable=SC2016,SC2154,SC2317  # what is in single quotes is for the shell inside; names of vm-guest.inc
 . "${BV_SRC:-.}/tests/lib.sh"
 . "$BV_SRC/tests/attack/vm-guest.inc"
@@ -26,7 +26,7 @@ echo an initrd >"$TMPDIR/initrd"
 chmod 600 "$TMPDIR/kernel" "$TMPDIR/initrd"
 
 # jailed [OPTION]... -- COMMAND...
-jailed() { timeout -k 1 20 "$driver" enter program="$busybox" "$@" 2>"$TMPDIR/err" </dev/null; }
+jailed() { timeout -k 1 60 "$driver" enter program="$busybox" "$@" 2>"$TMPDIR/err" </dev/null; }
 # sh_in [OPTION]... SCRIPT: the script's output
 sh_in() {
 	options=
@@ -83,7 +83,7 @@ check "nothing of it is seen outside" is "$(wc -l </proc/self/mountinfo)" "$moun
 cp "$busybox" "$TMPDIR/prefix/bin/busybox"
 echo data >"$TMPDIR/prefix/share/data"
 ln -s "$TMPDIR/prefix/bin/busybox" "$TMPDIR/data/busybox"
-elsewhere() { timeout 20 "$driver" enter program="$1" -- "$1" sh -c "$2" 2>"$TMPDIR/err"; }
+elsewhere() { timeout 60 "$driver" enter program="$1" -- "$1" sh -c "$2" 2>"$TMPDIR/err"; }
 there=$(elsewhere "$TMPDIR/prefix/bin/busybox" "ls $TMPDIR $TMPDIR/prefix" | tr '\n' ' ')
 check "a program outside of /usr" is "$there" "$TMPDIR: prefix  $TMPDIR/prefix: bin share "
 check "with its data" is "$(elsewhere "$TMPDIR/prefix/bin/busybox" "cat $TMPDIR/prefix/share/data")" data
@@ -110,7 +110,7 @@ self
 thread-self"
 
 # ---- file servers ----
-serve() { timeout -k 1 20 "$driver" serve dir="$TMPDIR/rootfs" "$@" 2>"$TMPDIR/err" </dev/null; }
+serve() { timeout -k 1 60 "$driver" serve dir="$TMPDIR/rootfs" "$@" 2>"$TMPDIR/err" </dev/null; }
 printf '#!/bin/sh\necho first >&2\necho "the last words" >&2\nexit 3\n' >"$TMPDIR/dies"
 printf '#!/bin/sh\nexit 0\n' >"$TMPDIR/silent"
 printf '#!/bin/sh\nkill -SEGV $$\n' >"$TMPDIR/killed"
@@ -137,10 +137,10 @@ fi
 # ---- a VM, from outside ----
 vm() { # [OPTION]...: in the background; its supervisor in $supervisor
 	rm -f "$TMPDIR/pid"
-	timeout -k 1 60 "$driver" vm dir="$TMPDIR/rootfs" kernel="$kernel" initrd="$TMPDIR/guest.cpio" \
+	timeout -k 1 400 "$driver" vm dir="$TMPDIR/rootfs" kernel="$kernel" initrd="$TMPDIR/guest.cpio" \
 		pid="$TMPDIR/pid" server="$server" $rust "$@" >"$TMPDIR/console" 2>&1 </dev/null &
 	vm=$!
-	eventually 30 grep -q '^holding' "$TMPDIR/console" || { cat "$TMPDIR/console"; return 1; }
+	eventually 180 grep -q '^holding' "$TMPDIR/console" || { cat "$TMPDIR/console"; return 1; }
 	supervisor=$(cat "$TMPDIR/pid")
 	qemu='' servers=''
 	for pid in $(cat "/proc/$supervisor/task/$supervisor/children"); do

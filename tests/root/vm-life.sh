@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # An instance's life as a VM: start, attach, console, freeze, reboot, stop, and back to a container with its files.
-# timeout: 400
+# timeout: 1200
 . "${BV_SRC:-.}/tests/lib.sh"
 # shellcheck source=tests/vm.inc
 . "$BV_SRC/tests/vm.inc"
@@ -75,10 +75,10 @@ check "dropped capabilities of init" is "$((0x$(inside awk '/^CapBnd/ { print $2
 
 # ---- network ----
 has_address() { [ "$(lxc-info -P "$L" -n $N -iH)" = 10.77.0.7 ]; }
-check "lxc-info shows the same address" eventually 10 has_address
+check "lxc-info shows the same address" eventually 60 has_address
 check "lxc-ls -f as well" like "$(lxc-ls -P "$L" -f)" "^$N +RUNNING .* 10\.77\.0\.7"
-check "the host reaches it" busybox ping -c 1 -W 5 10.77.0.7
-check "it reaches the host" inside ping -c 1 -W 5 10.77.0.1
+check "the host reaches it" busybox ping -c 1 -W 30 10.77.0.7
+check "it reaches the host" inside ping -c 1 -W 30 10.77.0.1
 check "the same MAC inside" is "$(inside cat /sys/class/net/eth0/address)" 10:66:6a:00:00:07
 check "the default route" like "$(inside ip route)" '^default via 10\.77\.0\.1 dev eth0'
 check "traffic is counted" like "$(lxc-info -P "$L" -n $N -S)" 'TX bytes: +[1-9]'
@@ -167,7 +167,7 @@ check_not "the checker finds fault with the test itself" check_supervisor $$
 # ---- freeze ----
 check "freeze" lxc-freeze -P "$L" -n $N
 check "it is FROZEN" is "$(state)" FROZEN
-check_not "attach to a frozen one fails and does not wait" timeout 10 lxc-attach -P "$L" -n $N -- true
+check_not "attach to a frozen one fails and does not wait" timeout 30 lxc-attach -P "$L" -n $N -- true
 drive "a window that changes meanwhile holds nobody up" lxc-console -P "$L" -n $N -t 1 <<-END
 	expect Type
 	size 36 104
@@ -179,8 +179,8 @@ check "unfreeze" lxc-unfreeze -P "$L" -n $N
 check "it is RUNNING again" is "$(state)" RUNNING
 check "and does what it is told" inside true
 check "the tty has the size that it was given" sh "$TMPDIR/size" /dev/tty1 36 104
-now=$(date +%s) there=$(inside date +%s)
-check "its clock is right" test $((there - now)) -le 2 -a $((now - there)) -le 2
+before=$(date +%s) there=$(inside date +%s) after=$(date +%s)
+check "its clock is right" test "$there" -ge $((before - 2)) -a "$there" -le $((after + 2))
 
 # ---- one rootfs, one engine ----
 instance "$L" other$$ "$TMPDIR/rootfs"
@@ -197,15 +197,15 @@ rebooted() {
 	id=$(inside cat /proc/sys/kernel/random/boot_id 2>/dev/null) && [ "$id" != "$boot_id" ]
 }
 check "lxc-stop -r" lxc-stop -P "$L" -n $N -r
-check "it has booted anew" eventually 60 rebooted
+check "it has booted anew" eventually 180 rebooted
 boot_id=$(inside cat /proc/sys/kernel/random/boot_id)
 inside reboot
-check "so it does after reboot inside" eventually 60 rebooted
+check "so it does after reboot inside" eventually 180 rebooted
 check "it is RUNNING" is "$(state)" RUNNING
 check "the console was logged" grep -q . "$TMPDIR/console.log"
 
 # ---- stop ----
-check "lxc-stop" lxc-stop -P "$L" -n $N -t 30 --nokill
+check "lxc-stop" lxc-stop -P "$L" -n $N -t 120 --nokill
 check "it is STOPPED" is "$(state)" STOPPED
 check "QEMU is gone" fails pgrep -f "guest=$N"
 check "the tap is gone" is "$(ip -o link show master vmbr0)" ""
@@ -255,7 +255,7 @@ check "an ephemeral one starts" lxc-start -P "$L" -n eph$$ --vm
 # Init ends all processes, and poweroff may not be through by then.
 check "its power-off from inside" lxc-attach -P "$L" -n eph$$ -- sh -c 'trap "" TERM; exec poweroff'
 gone() { ! lxc-info -P "$L" -n eph$$ >/dev/null 2>&1; }
-check "ends and destroys it" eventually 30 gone
+check "ends and destroys it" eventually 120 gone
 
 ip link del vmbr0
 rm -rf --one-file-system "$L" "$TMPDIR"/rootfs "$TMPDIR"/eph "$TMPDIR"/shared "$TMPDIR"/log "$TMPDIR"/out "$TMPDIR"/console.log \

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The ways in which a VM gets its root and other machines: 9p with the standard kernel, a disk image, pc and microvm,
 # owners mapped by lxc.idmap, limits that make the machine's size; and another architecture.
-# timeout: 400
+# timeout: 1200
 . "${BV_SRC:-.}/tests/lib.sh"
 # shellcheck source=tests/vm.inc
 . "$BV_SRC/tests/vm.inc"
@@ -31,7 +31,7 @@ lives() {
 	check "$2: what the host shares is there" is "$(inside "$1" cat /mnt/shared/file)" "from the host"
 }
 
-ends() { check "$2: it stops" lxc-stop -P "$L" -n "$1" -t 30 --nokill; }
+ends() { check "$2: it stops" lxc-stop -P "$L" -n "$1" -t 120 --nokill; }
 
 # ---- 9p ----
 vm n9p "$TMPDIR/rootfs" "vm.root = 9p" "vm.kernel = $(kernel -cloud-amd64)"

@@ -32,7 +32,7 @@
 #include "sys/kernel.h"
 #include "util/cleanup.h"
 
-enum { TIMEOUT_MS = 20000, CHANNELS = 300, PTY_ALL = BV_EXEC_PTY | 4 | 8 | 16 };
+enum { TIMEOUT_MS = 60000, CHANNELS = 300, PTY_ALL = BV_EXEC_PTY | 4 | 8 | 16 };
 
 #define PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -111,7 +111,7 @@ static void __attribute__((noreturn)) be_init(const char *kind, int report)
 			sigaddset(&set, sig);
 	}
 	if (bv_streq(kind, "late"))
-		nanosleep(&(struct timespec){ .tv_nsec = 700000000 }, NULL);
+		nanosleep(&(struct timespec){ .tv_sec = 3 }, NULL);
 	sigprocmask(SIG_SETMASK, &set, NULL);
 	int fd = bv_streq(kind, "execute") ? -1 : signalfd(-1, &set, SFD_CLOEXEC);
 	for (;;) {
@@ -562,16 +562,15 @@ static void case_pty(void)
 	want_exit(1, 0);
 	WANT(bv_after(text_of(1, 1), "/dev/pts/") && strstr(text_of(1, 1), "\r\n33 99\r\nthree\r\n"));
 	WANT(seen[1].eof[1] && !seen[1].eof[2] && !seen[1].out[2].p);
-	PTY(2, "trap 'stty size' WINCH; echo ready; for i in 1 2 3 4 5 6 7 8 9; do sleep 0.1; done; cat");
+	PTY(2, "trap 'stty size; told=1' WINCH; echo ready; while [ -z \"$told\" ]; do sleep 0.1; done; cat");
 	UNTIL(strstr(text_of(2, 1), "ready"));
 	send_size(BV_FRAME_SIZE, 2, 50, 120);
 	UNTIL(strstr(text_of(2, 1), "50 120"));
 	send_frame(BV_FRAME_EOF, 0, 2, NULL, 0);
 	want_exit(2, 0);
-	PTY(3, "echo ready; sleep 1000");
+	/* A shell that is about to fork would swallow it. */
+	PTY(3, "echo ready; exec sleep 1000");
 	UNTIL(strstr(text_of(3, 1), "ready"));
-	/* A shell that is about to fork swallows it. */
-	hear(500);
 	type_text(3, 0, "\003");
 	want_exit(3, 128 + SIGINT);
 	/* All output is there when the end is. */
@@ -655,6 +654,7 @@ static void case_stalled(void)
 	seen[1].slow = seen[2].slow = true;
 	SH(1, "head -c 120000 /dev/zero; echo end >&2");
 	PTY(2, "seq 1 12000");
+	UNTIL(seen[1].unread == BV_FRAME_WINDOW && seen[2].unread == BV_FRAME_WINDOW);
 	for (int64_t end = bv_now_ms() + 2500; bv_now_ms() < end;)
 		hear(100);
 	WANT(seen[1].unread == BV_FRAME_WINDOW && !seen[1].exited);
@@ -715,7 +715,7 @@ static void case_limit(void)
 	for (uint32_t ch = 1; ch <= 256; ch++)
 		send_frame(BV_FRAME_CLOSE, 0, ch, NULL, 0);
 	want_health(258);
-	SH(259, "i=0; while pgrep -x sleep >/dev/null; do sleep 0.1 2>/dev/null; i=$((i+1)); [ $i -lt 50 ] || exit 1; "
+	SH(259, "i=0; while pgrep -x sleep >/dev/null; do sleep 0.1 2>/dev/null; i=$((i+1)); [ $i -lt 400 ] || exit 1; "
 		"[ \"$(pgrep -cx sleep)\" -gt 0 ] || exit 0; done");
 	want_exit(259, 0);
 }
@@ -731,7 +731,7 @@ static void case_close(void)
 	for (uint32_t ch = 1; ch <= 3; ch++)
 		send_frame(BV_FRAME_CLOSE, 0, ch, NULL, 0);
 	snprintf(script, sizeof(script),
-		 "for i in 1 2 3 4 5 6 7 8 9; do [ -e /proc/%u ] || [ -e /proc/%u ] || break; sleep 0.2; done; "
+		 "for i in $(seq 200); do [ -e /proc/%u ] || [ -e /proc/%u ] || break; sleep 0.2; done; "
 		 "ls -d /proc/%u /proc/%u 2>/dev/null; kill -KILL -%u",
 		 seen[1].pid, seen[3].pid, seen[1].pid, seen[3].pid, seen[2].pid);
 	SH(4, script);
@@ -810,7 +810,7 @@ static int next_signal(int ms)
 static void want_init(uint32_t what, uint32_t sig, int want)
 {
 	send_u32s(BV_FRAME_INIT, 0, 2, what, sig);
-	int got = next_signal(5000);
+	int got = next_signal(TIMEOUT_MS);
 	if (got != want)
 		FAIL("init %u with signal %u: %d in place of %d", what, sig, got, want);
 }
@@ -839,7 +839,7 @@ static void case_init_late(void)
 {
 	send_u32s(BV_FRAME_INIT, 0, 2, BV_INIT_HALT, 0);
 	WANT(next_signal(300) == 0);
-	WANT(next_signal(5000) == SIGPWR);
+	WANT(next_signal(TIMEOUT_MS) == SIGPWR);
 }
 
 static void case_init_execute(void)
@@ -854,7 +854,7 @@ static void want_word(uint32_t what, uint32_t sig, const char *want)
 	char word[16];
 	struct pollfd p = { .fd = told, .events = POLLIN };
 	send_u32s(BV_FRAME_INIT, 0, 2, what, sig);
-	ssize_t n = poll(&p, 1, 5000) > 0 ? read(told, word, sizeof(word) - 1) : 0;
+	ssize_t n = poll(&p, 1, TIMEOUT_MS) > 0 ? read(told, word, sizeof(word) - 1) : 0;
 	word[n > 0 ? n : 0] = '\0';
 	if (!bv_streq(word, want))
 		FAIL("init %u with signal %u: \"%s\"", what, sig, word);
@@ -1000,7 +1000,7 @@ static void case_reconnect(void)
 		if (round == 2)
 			send_raw(beyond, sizeof(beyond));
 		close(host);
-		nanosleep(&(struct timespec){ .tv_nsec = 500000000 }, NULL);
+		nanosleep(&(struct timespec){ .tv_sec = 2 }, NULL);
 		in.len = 0;
 		host = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
 		WANT(host >= 0 && tcsetattr(host, TCSANOW, &raw) == 0);
