@@ -302,7 +302,7 @@ TEST(device_program_in_the_kernel)
 	}
 	CHECK_STR(err.what, "");
 	CHECK_INT(child_in(dir, all_open), 0);
-	for (int i = 0; rmdir(dir) < 0 && errno == EBUSY && i < 100; i++)
+	for (int i = 0; rmdir(dir) < 0 && errno == EBUSY && i < 6000; i++)
 		usleep(5000);
 	CHECK(access(dir, F_OK) < 0);
 }

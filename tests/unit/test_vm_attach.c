@@ -119,7 +119,7 @@ static void fake_start(struct fake *k, serve_fn serve)
 	k->pid = fork();
 	if (k->pid == 0) {
 		signal(SIGALRM, SIG_DFL);
-		alarm(30);
+		alarm(120);
 		struct server v = { .fd = accept(s, NULL, NULL) };
 		close(s);
 		serve(&v);

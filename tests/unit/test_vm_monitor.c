@@ -39,7 +39,7 @@ static void answer(int fd)
 	struct bv_control_in in = { 0 };
 	struct bv_frame f;
 	struct bv_buf b = { 0 };
-	if (bv_control_receive(fd, &in, &f, bv_now_ms() + 5000) <= 0 || f.type != BV_FRAME_ASK)
+	if (bv_control_receive(fd, &in, &f, bv_now_ms() + 60000) <= 0 || f.type != BV_FRAME_ASK)
 		return;
 	struct bv_cursor c = bv_cursor_of(&f);
 	autofree char *text = bv_get_string(&c, BV_FRAME_MAX);
@@ -75,7 +75,7 @@ static void set_up(const char *engine)
 	fflush(stdout);
 	supervisor = fork();
 	if (supervisor == 0)
-		for (alarm(30);;) {
+		for (alarm(120);;) {
 			int fd = accept(s, NULL, NULL);
 			answer(fd);
 			close(fd);

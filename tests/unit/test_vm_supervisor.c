@@ -21,7 +21,9 @@
  * The supervisor's loop in a process of its own, between a fake QEMU (QMP, and a process that ends when it is told to),
  * a fake agent, a fake monitor, and real clients of its control socket: the test is all of these.
  */
-enum { WAIT_MS = 5000, REBOOTED = 200 };
+enum { WAIT_MS = 30000, REBOOTED = 200 };
+/* A file server that ends is given a second, here a tenth of it: what has to happen in that time has a little less. */
+enum { GRACE_MS = 80 };
 
 static struct {
 	pid_t pid;
@@ -380,16 +382,21 @@ TEST(file_server_dies_early)
 	CHECK_STR(err.what, "the file server ended");
 	CHECK_INT(finish(), BV_SUPERVISOR_FAILED);
 
-	/* It ended because QEMU did, which is seen a moment later. */
-	start(-1);
-	greet();
-	CHECK_INT(write(vm.server, "\1", 1), 1);
-	CHECK_INT(write(vm_stderr, "no memory\n", 10), 10);
-	usleep(20000);
-	qemu_exits(1);
-	err = get_report();
+	/* It ended because QEMU did, which is seen a moment later; were we too slow for it, it is tried anew. */
+	int64_t began, took = GRACE_MS;
+	for (int i = 0; i < 50 && took >= GRACE_MS; i++) {
+		start(-1);
+		greet();
+		CHECK_INT(write(vm_stderr, "no memory\n", 10), 10);
+		began = bv_now_ms();
+		CHECK_INT(write(vm.server, "\1", 1), 1);
+		usleep(20000);
+		qemu_exits(1);
+		took = bv_now_ms() - began;
+		err = get_report();
+		CHECK_INT(finish(), BV_SUPERVISOR_FAILED);
+	}
 	CHECK_STR(err.what, "QEMU ended before the instance's init ran: no memory");
-	CHECK_INT(finish(), BV_SUPERVISOR_FAILED);
 }
 
 TEST(garbage_of_the_guest_early)
@@ -640,7 +647,7 @@ TEST(addresses)
 	boot();
 	put_addresses("eth0 10.0.3.5/24\neth0 fe80::1/64\n");
 	autofree char *text = NULL;
-	for (int i = 0; i < 500 && bv_read_file(vm.dir, "addresses", 0, &text, NULL) < 0; i++)
+	for (int i = 0; i < WAIT_MS / 2 && bv_read_file(vm.dir, "addresses", 0, &text, NULL) < 0; i++)
 		usleep(2000);
 	CHECK_STR(text, "eth0 10.0.3.5/24\neth0 fe80::1/64\n");
 	struct stat st;
