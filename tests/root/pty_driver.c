@@ -5,7 +5,7 @@
  *   paste N         type N bytes of "a", 63 to a line (the last line may be shorter), as fast as they are taken
  *   expect TEXT     read until TEXT appears in the output after the last expect; fails after the timeout
  *   refuse TEXT     TEXT has not appeared in any output so far
- *   timeout SECONDS of expect, raw, end (10)
+ *   timeout SECONDS of expect, raw, end (60)
  *   size ROWS COLS  of the window; the command hears of it
  *   signal NUMBER   to the command
  *   raw, cooked     wait until the terminal is that
@@ -40,7 +40,7 @@ static struct {
 	size_t len, seen, cap;
 	int timeout_ms;
 	struct termios before;
-} d = { .master = -1, .status = -1, .timeout_ms = 10000 };
+} d = { .master = -1, .status = -1, .timeout_ms = 60000 };
 
 static long now_ms(void)
 {

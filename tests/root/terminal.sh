@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Terminals: lxc-console, lxc-attach, lxc-start -F and lxc-execute on a pty, the console's log. See pty_driver.c.
-# timeout: 240
+# timeout: 600
 . "${BV_SRC:-.}/tests/lib.sh"
 
 L=$TMPDIR/lxc
@@ -49,6 +49,9 @@ monitor_of() { sed -n 's/^monitor \([0-9]*\)/\1/p' "$(run_dir "$1")/state"; }
 stopped() { [ "$(lxc-info -P "$L" -n "$1" -sH)" = STOPPED ]; }
 not_inside() { ! lxc-attach -P "$L" -n one -- pidof "$1" >/dev/null; }
 
+# What is typed at a program has to find it in the foreground: it says so itself, by a word that its command line, which
+# is echoed, has not. A new size takes its way, too, and is waited for.
+
 # ---- lxc-console ----
 check "start" lxc-start -P "$L" -n one
 drive "console: a login, a command, its output, and ^a q" lxc-console -P "$L" -n one -t 1 <<-'END'
@@ -79,9 +82,10 @@ END
 drive "console: ^a ^a is one ^a, ^a x is x" lxc-console -P "$L" -n one -t 1 <<-'END'
 expect Type
 raw
-send cat -v\r
-sleep 100
+send sh -c 'echo g$((1+1))o; exec cat -v'\r
+expect g2o
 send \x01\x01b\x01y\r
+expect ^Aby
 expect ^Aby
 send \x03
 expect inside#\x20
@@ -100,11 +104,10 @@ drive "console: the window size at the start and when it changes" lxc-console -P
 size 40 111
 expect Type
 raw
-send stty size\r
+send until [ "$(stty size)" = "$((39+1)) $((110+1))" ]; do sleep 0.1; done; stty size\r
 expect 40 111
 size 41 112
-sleep 100
-send stty size\r
+send until [ "$(stty size)" = "$((40+1)) $((111+1))" ]; do sleep 0.1; done; stty size\r
 expect 41 112
 send \x01q
 end 0
@@ -112,8 +115,8 @@ END
 drive "console: ^C goes in" lxc-console -P "$L" -n one -t 1 <<-'END'
 expect Type
 raw
-send sleep 1000\r
-sleep 100
+send sh -c 'echo g$((1+1))o; exec sleep 1000'\r
+expect g2o
 send \x03
 expect inside#\x20
 send \x01q
@@ -208,7 +211,7 @@ cat >"$R/etc/console" <<-'END'
 PS1='console# '; export PS1; exec /bin/sh -i
 END
 lxc-start -P "$L" -n log
-check "log: what boots is in the log" eventually 5 grep -q 'boot is here' "$TMPDIR/console.log"
+check "log: what boots is in the log" eventually 30 grep -q 'boot is here' "$TMPDIR/console.log"
 check "log: its mode" is "$(stat -c %a "$TMPDIR/console.log")" 640
 drive "console: -t 0 is /dev/console" lxc-console -P "$L" -n log -t 0 <<-'END'
 expect Connected to tty 0
@@ -216,7 +219,7 @@ raw
 send \r
 expect console#\x20
 size 33 99
-send stty size\r
+send until [ "$(stty size)" = "$((32+1)) $((98+1))" ]; do sleep 0.1; done; stty size\r
 expect 33 99
 run ! lxc-console -P $L -n log -t 0 2>$TMPDIR/busy </dev/null
 run grep -q 'tty 0 of log is in use' $TMPDIR/busy
@@ -230,8 +233,8 @@ check "log: what a client saw is in the log" grep -q l12g "$TMPDIR/console.log"
 drive "console: a hang-up of /dev/console leaves it usable" lxc-console -P "$L" -n log -t 0 <<-'END'
 expect Type
 raw
-send trap '' HUP; pty_driver --vhangup\r
-sleep 300
+send trap '' HUP; sh -c 'pty_driver --vhangup; : >/hung'\r
+run until [ -e $R/hung ]; do sleep 0.1; done
 run lxc-attach -P $L -n log -- sh -c 'echo after the hang-up >/dev/console'
 expect after the hang-up
 send \x01q
@@ -241,8 +244,9 @@ drive "console: -t 0 goes on over a reboot" lxc-console -P "$L" -n log -t 0 <<-'
 expect Type
 raw
 size 37 97
-sleep 100
-run lxc-stop -P $L -n log -r -t 20
+# A shell may not be there to ask, after that hang-up.
+sleep 2000
+run lxc-stop -P $L -n log -r -t 60
 expect boot is here
 expect size 37 97
 expect console#\x20
@@ -254,9 +258,9 @@ END
 drive "console: a client that reads nothing does not hold the console up" lxc-console -P "$L" -n log -t 0 <<-'END'
 expect Type
 raw
-run timeout 10 lxc-attach -P $L -n log -- sh -c 'yes "a long line that nobody reads" | head -c 3000000 >/dev/console'
+run timeout 60 lxc-attach -P $L -n log -- sh -c 'yes "a long line that nobody reads" | head -c 3000000 >/dev/console'
 signal 19
-run timeout 10 lxc-attach -P $L -n log -- sh -c 'yes "a long line that nobody reads" | head -c 3000000 >/dev/console'
+run timeout 60 lxc-attach -P $L -n log -- sh -c 'yes "a long line that nobody reads" | head -c 3000000 >/dev/console'
 signal 18
 send \x01q
 end 0
@@ -271,21 +275,22 @@ echo
 echo flooded
 END
 instance "$L" flood "$R" "lxc.console.logfile = $TMPDIR/flood.log" "lxc.console.size = 64KB" "lxc.console.rotate = 1"
-check "log: 1 MB from init with nobody at the console" timeout 20 \
-	sh -c 'lxc-start -P "$L" -n flood -- /bin/sh /etc/flood && lxc-wait -P "$L" -n flood -s STOPPED -t 15'
+check "log: 1 MB from init with nobody at the console" timeout 120 \
+	sh -c 'lxc-start -P "$L" -n flood -- /bin/sh /etc/flood && lxc-wait -P "$L" -n flood -s STOPPED -t 60'
 check "log: its end is there" is "$(tail -n 1 "$TMPDIR/flood.log" | tr -d '\r')" flooded
 check "log: the limit holds" test "$(stat -c %s "$TMPDIR/flood.log")" -le 65536
 check "log: one older file is kept, within the limit" test "$(stat -c %s "$TMPDIR/flood.log.1")" -le 65536
 check "log: and no other" is "$(echo "$TMPDIR"/flood.log*)" "$TMPDIR/flood.log $TMPDIR/flood.log.1"
 instance "$L" cut "$R" "lxc.console.logfile = $TMPDIR/cut.log" "lxc.console.size = 64KB"
-lxc-start -P "$L" -n cut -- /bin/sh /etc/flood && lxc-wait -P "$L" -n cut -s STOPPED -t 15
+lxc-start -P "$L" -n cut -- /bin/sh /etc/flood && lxc-wait -P "$L" -n cut -s STOPPED -t 60
 check "log: without rotate it begins again" test "$(stat -c %s "$TMPDIR/cut.log")" -le 65536
 check "log: and keeps no other" test ! -e "$TMPDIR/cut.log.1"
 
 # ---- the command socket ----
 lxc-start -P "$L" -n one
 monitor=$(monitor_of one)
-fds=$(ls "/proc/$monitor/fd" | wc -l)
+count_fds() { ls "/proc/$monitor/fd" | wc -l; }
+fds=$(steady count_fds)
 cat >"$TMPDIR/flood.c" <<-'END'
 #include <stdio.h>
 #include <string.h>
@@ -316,7 +321,7 @@ END
 ${CC:-cc} -D_GNU_SOURCE -o "$TMPDIR/flood" "$TMPDIR/flood.c"
 sh -c 'ulimit -n 4096; exec "$0" "$1"' "$TMPDIR/flood" "$(run_dir one)" >"$TMPDIR/flood.out" &
 flood=$!
-check "socket: 1000 connections, half requests, garbage" eventually 10 grep -q sent "$TMPDIR/flood.out"
+check "socket: 1000 connections, half requests, garbage" eventually 30 grep -q sent "$TMPDIR/flood.out"
 drive "socket: a console can be had all the same" lxc-console -P "$L" -n one -t 1 <<-'END'
 expect Type
 send \x01q
@@ -324,8 +329,8 @@ end 0
 END
 kill "$flood"
 wait "$flood" 2>/dev/null
-same_fds() { [ "$(ls "/proc/$monitor/fd" | wc -l)" = "$fds" ]; }
-check "socket: the monitor has no more fds than before" eventually 5 same_fds
+same_fds() { [ "$(count_fds)" = "$fds" ]; }
+check "socket: the monitor has no more fds than before" eventually 30 same_fds
 check "socket: it is the same monitor, and well" is "$(monitor_of one) $(lxc-info -P "$L" -n one -sH)" "$monitor RUNNING"
 
 # ---- lxc-attach ----
@@ -360,8 +365,8 @@ restored
 END
 drive "attach: a shell with job control" lxc-attach -P "$L" -n one --clear-env -- sh -i <<-'END'
 expect #\x20
-send sleep 1000\r
-sleep 200
+send sh -c 'echo g$((1+1))o; exec sleep 1000'\r
+expect g2o
 send \x1a
 expect Stopped
 send jobs; kill %1; fg\r
@@ -402,32 +407,32 @@ for sig in 1 2 15; do
 	end $((128 + sig))
 	restored
 	END
-	check "and the command is gone" eventually 3 not_inside sleep
+	check "and the command is gone" eventually 30 not_inside sleep
 done
 drive "attach: a hang-up leaves no process" lxc-attach -P "$L" -n one -- sh -c 'echo up; sleep 31337; true' <<-'END'
 expect up
 close
 end 129
 END
-check "none" eventually 3 not_inside sleep
+check "none" eventually 30 not_inside sleep
 drive "attach: a hang-up that it does not get a signal of" sh -c 'trap "" HUP; lxc-attach -P "$L" -n one -- sh -c "trap - HUP; echo up; sleep 31337; true"; echo $? >"$TMPDIR/hup"' <<-'END'
 expect up
 close
 end 0
 END
-check "none" eventually 3 not_inside sleep
-drive "attach: a process in the background does not keep it" lxc-attach -P "$L" -n one -- sh -c 'trap "" HUP; sleep 3 & echo done; exit 4' <<-'END'
-timeout 2
+check "none" eventually 30 not_inside sleep
+drive "attach: a process in the background does not keep it" lxc-attach -P "$L" -n one -- sh -c 'trap "" HUP; sleep 1000 & echo done; exit 4' <<-'END'
 expect done
 end 4
 END
+check "which goes on" lxc-attach -P "$L" -n one -- killall sleep
 drive "attach: -L logs the terminal" lxc-attach -P "$L" -n one -L "$TMPDIR/pty.log" -- echo logged <<-'END'
 expect logged
 end 0
 END
 check "the log has it" is "$(tr -d '\r' <"$TMPDIR/pty.log")" logged
 check "and its mode" is "$(stat -c %a "$TMPDIR/pty.log")" 640
-check "attach: none of it holds a pty" eventually 5 sh -c '[ "$(lxc-attach -P "$L" -n one -- sh -c "ls /dev/pts | wc -l")" = "$1" ]' - 6
+check "attach: none of it holds a pty" eventually 30 sh -c '[ "$(lxc-attach -P "$L" -n one -- sh -c "ls /dev/pts | wc -l")" = "$1" ]' - 6
 lxc-stop -P "$L" -n one -k
 
 # ---- lxc-start -F ----
@@ -438,11 +443,10 @@ expect console#\x20
 send stty size\r
 expect 30 90
 size 31 91
-sleep 100
-send stty size\r
+send until [ "$(stty size)" = "$((30+1)) $((90+1))" ]; do sleep 0.1; done; stty size\r
 expect 31 91
-send sleep 1000\r
-sleep 200
+send sh -c 'echo g$((1+1))o; exec sleep 1000'\r
+expect g2o
 send \x03
 expect console#\x20
 run ! lxc-console -P $L -n log -t 0 2>$TMPDIR/busy </dev/null
@@ -454,8 +458,8 @@ restored
 END
 drive "start -F: a shell in place of init has job control" lxc-start -P "$L" -n log -F -- sh -i <<-'END'
 expect #\x20
-send sleep 1000\r
-sleep 200
+send sh -c 'echo g$((1+1))o; exec sleep 1000'\r
+expect g2o
 send \x03
 expect #\x20
 refuse can't access tty
@@ -481,7 +485,7 @@ restored
 END
 drive "start -F: stopped while its terminal takes nothing" lxc-start -P "$L" -n log -F -- sh -c 'yes' <<-'END'
 sleep 500
-run timeout 10 lxc-stop -P $L -n log -k
+run timeout 60 lxc-stop -P $L -n log -k
 end 0
 restored
 END
@@ -502,9 +506,9 @@ expect up
 close
 end 0
 END
-check "and it is STOPPED" eventually 5 stopped log
+check "and it is STOPPED" eventually 30 stopped log
 check "start -F: without a terminal, input and output are the console's" like \
-	"$(echo 'echo x$((1+2))y; poweroff -f' | timeout 20 lxc-start -P "$L" -n log -F 2>&1)" x3y
+	"$(echo 'echo x$((1+2))y; poweroff -f' | timeout 60 lxc-start -P "$L" -n log -F 2>&1)" x3y
 
 # ---- lxc-execute ----
 drive "execute: an interactive shell" lxc-execute -P "$L" -n log -- sh -i <<-'END'
@@ -513,8 +517,8 @@ expect #\x20
 send tty; stty size\r
 expect /dev/
 expect 30 90
-send sleep 1000\r
-sleep 200
+send sh -c 'echo g$((1+1))o; exec sleep 1000'\r
+expect g2o
 send \x03
 expect #\x20
 send echo x$((3+4))\r
@@ -524,7 +528,7 @@ end 12
 refuse can't access tty
 restored
 END
-drive "execute: ^C reaches the command, once" lxc-execute -P "$L" -n log -- sh -c 'trap "n=\$((n+1)); echo got \$n" INT; echo ready; sleep 1; sleep 1; echo bye $n; exit 3' <<-'END'
+drive "execute: ^C reaches the command, once" lxc-execute -P "$L" -n log -- sh -c 'trap "n=\$((n+1)); echo got \$n" INT; echo ready; sleep 30; sleep 1; echo bye $n; exit 3' <<-'END'
 expect ready
 sleep 200
 send \x03
@@ -547,8 +551,9 @@ drive "execute: all output comes, to its end" lxc-execute -P "$L" -n log -- sh -
 expect 19999\r\n20000\r\n
 end 6
 END
-drive "execute: SIGTERM ends it and restores the terminal" lxc-execute -P "$L" -n log -- sleep 1000 <<-'END'
+drive "execute: SIGTERM ends it and restores the terminal" lxc-execute -P "$L" -n log -- sh -c 'echo up; exec sleep 1000' <<-'END'
 raw
+expect up
 signal 15
 end 143
 restored
@@ -558,7 +563,7 @@ expect up
 close
 end 143
 END
-check "and it is STOPPED" eventually 5 stopped log
+check "and it is STOPPED" eventually 30 stopped log
 for name in one log flood cut; do stopped "$name" || lxc-stop -P "$L" -n "$name" -k; done
 rm -rf --one-file-system "$L" "$R" "$TMPDIR"/*.log* "$TMPDIR"/flood* "$D" "$TMPDIR"/err "$TMPDIR"/busy "$TMPDIR"/script \
 	"$TMPDIR"/stderr "$TMPDIR"/hup
