@@ -136,7 +136,7 @@ fi
 
 # ---- a VM, from outside ----
 vm() { # [OPTION]...: in the background; its supervisor in $supervisor
-	rm -f "$TMPDIR/pid"
+	rm -f "$TMPDIR/pid" "$TMPDIR/console" # else the last VM's would be taken for this one's
 	timeout -k 1 400 "$driver" vm dir="$TMPDIR/rootfs" kernel="$kernel" initrd="$TMPDIR/guest.cpio" \
 		pid="$TMPDIR/pid" server="$server" $rust "$@" >"$TMPDIR/console" 2>&1 </dev/null &
 	vm=$!
