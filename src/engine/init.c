@@ -18,18 +18,26 @@ enum { TERM_GRACE_MS = 1000 };
 /* Before Linux 5.9 fds are closed one by one; a start has no more. */
 enum { FDS_MAX = 1024 };
 
+/* What the terminal sends is for the command alone. */
+static void take_terminal(const struct bv_init *how)
+{
+	if (how->keep_session)
+		setpgid(0, 0);
+	else
+		setsid();
+	for (int fd = 0; fd <= STDERR_FILENO; fd++)
+		if (how->keep_session ? tcsetpgrp(fd, getpid()) == 0 : ioctl(fd, TIOCSCTTY, 0) == 0)
+			break;
+}
+
 static void run_command(const struct bv_init *how)
 {
 	struct bv_error err = { 0 };
 	sigset_t none;
+	/* Signals are blocked until then: SIGTTOU is what a background process gets that takes the terminal. */
+	take_terminal(how);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-
-	/* A session of its own: what the terminal sends is for the command alone. */
-	setsid();
-	for (int fd = 0; fd <= STDERR_FILENO; fd++)
-		if (ioctl(fd, TIOCSCTTY, 0) == 0)
-			break;
 
 	int r = 0;
 	if (how->gid >= 0 || how->uid >= 0)
@@ -72,6 +80,9 @@ int bv_init_run(const struct bv_init *how)
 		how->failed(how->data, &err);
 		return EXIT_FAILURE;
 	}
+	/* A parent in its session could be waited for to continue it: ^Z would stop the command for good. */
+	if (how->keep_session)
+		setsid();
 	/* Nothing of the host stays open in a process that the instance's root can look into. */
 	if (bv_close_range(STDERR_FILENO + 1, ~0U, 0) < 0)
 		for (int fd = STDERR_FILENO + 1; fd < FDS_MAX; fd++)

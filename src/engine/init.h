@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "util/error.h"
@@ -9,6 +10,11 @@
 struct bv_init {
 	char *const *argv, *const *env;
 	int64_t uid, gid; /* of the command; -1: as the caller */
+	/*
+	 * The command stays in the caller's session, of whose terminal it is the foreground: a leader that ends hangs
+	 * up, and a serial line then forgets what it has not sent yet. Else it has a session of its own.
+	 */
+	bool keep_session;
 	/* Told, in the command's process, what kept it from being executed (or, in the caller's, from being forked). */
 	void (*failed)(void *data, const struct bv_error *err);
 	void *data;

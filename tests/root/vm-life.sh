@@ -221,6 +221,14 @@ check "it stops" lxc-stop -P "$L" -n $N -k
 # ---- execute ----
 lxc-execute -P "$L" -n $N --vm -- sh -c 'exit 9' >"$TMPDIR/out" 2>&1
 check "lxc-execute: the command's code" is $? 9
+# What is printed last comes out, however fast its end: not a line is lost between the guest's console and ours.
+lines() {
+	for i in 1 2 3; do
+		lxc-execute -P "$L" -n $N --vm -- seq 300 >"$TMPDIR/out" 2>/dev/null || return 1
+		is "$(tr -d '\r' <"$TMPDIR/out" | grep -cE '^[0-9]+$')" 300 || return 1
+	done
+}
+check "lxc-execute: all of its output" lines
 check_not "lxc-execute: what is not there" lxc-execute -P "$L" -n $N --vm -- /nowhere
 check "is named in the first line" like "$(lxc-execute -P "$L" -n $N --vm -- /nowhere 2>&1 | grep -m 1 lxc-execute)" \
 	'cannot execute /nowhere: No such file'

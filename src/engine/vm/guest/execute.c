@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
@@ -20,6 +21,8 @@
 
 /* How long the agent has for what is still to be sent. */
 enum { AGENT_GRACE_MS = 500 };
+/* And the console, which its reader on the host may hold up. */
+enum { CONSOLE_GRACE_MS = 2000 };
 
 /* What the processes of a run share. */
 struct run {
@@ -46,6 +49,7 @@ static void __attribute__((noreturn)) be_init(struct run *run)
 		.env = run->env,
 		.uid = g->boot.uid,
 		.gid = g->boot.gid,
+		.keep_session = true,
 		.failed = tell_failure,
 		.data = run,
 	};
@@ -93,6 +97,19 @@ static void end_agent(pid_t agent)
 	waitpid(agent, NULL, 0);
 }
 
+/* A serial line sends in its own time what was written to it, and the power goes at once. */
+static void drain_console(void)
+{
+	const struct timespec pause = { .tv_nsec = 10 * 1000 * 1000 };
+	int left = 1;
+	for (int ms = 0; ms < CONSOLE_GRACE_MS && left > 0; ms += 10) {
+		if (ioctl(STDOUT_FILENO, TIOCOUTQ, &left) < 0)
+			return;
+		/* Also once it is empty: the last bytes are in the device. */
+		nanosleep(&pause, NULL);
+	}
+}
+
 static void __attribute__((noreturn)) end_with(const struct guest *g, int status)
 {
 	uint32_t code = (uint32_t)(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
@@ -101,6 +118,7 @@ static void __attribute__((noreturn)) end_with(const struct guest *g, int status
 	bv_guest_send(g->port, BV_FRAME_ENDED, 0, 0, b.p, b.len);
 	/* The console has the command's output: "reboot: Power down", which the kernel shows at any level, is none. */
 	bv_write_small(AT_FDCWD, "/proc/sys/kernel/printk", "0 4 0 7");
+	drain_console();
 	guest_power_off();
 }
 
@@ -116,6 +134,9 @@ void guest_execute(struct guest *g, char *const *env, pid_t agent, int pipe)
 	};
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
+	/* This process outlives the command: it leads the console's session. */
+	setsid();
+	ioctl(STDIN_FILENO, TIOCSCTTY, 0);
 
 	pid_t init = -1;
 	if (run.failed == MAP_FAILED || unshare(CLONE_NEWPID) < 0 || (init = fork()) < 0) {
