@@ -245,9 +245,10 @@ static int take_report(struct bv_run *run, const char *last_line, struct bv_erro
 	report.err.what[sizeof(report.err.what) - 1] = report.err.hint[sizeof(report.err.hint) - 1] = '\0';
 	if (report.err.code == ESHUTDOWN)
 		return fail_guest(run, report.err.what, last_line, err);
-	if (err)
-		*err = report.err;
-	return -report.err.code;
+	int r = bv_fail(err, report.err.code, "%s", report.err.what);
+	if (report.err.hint[0])
+		bv_hint(err, "%s", report.err.hint);
+	return r;
 }
 
 static int boot(void *ctx, struct bv_error *err)

@@ -22,7 +22,7 @@
 
 enum {
 	ADDRESSES_MAX = 32768,
-	STAGES_MAX = 200, /* that are logged */
+	LOG_MAX = 500, /* lines that a guest can make us log */
 	DRAIN_MAX = 64,
 	POWER_OFF_MS = 15000, /* what a guest may take for it that said that it does so */
 };
@@ -119,7 +119,12 @@ static void make_printable(char *text)
 			*text = '?';
 }
 
-static int take_hello(struct bv_cursor *c)
+bool sv_guest_may_log(struct supervisor *s)
+{
+	return s->logged < LOG_MAX && ++s->logged;
+}
+
+static int take_hello(struct supervisor *s, struct bv_cursor *c)
 {
 	uint32_t version = bv_get_u32(c);
 	autofree char *release = bv_get_string(c, BV_STRING_MAX), *arch = bv_get_string(c, BV_STRING_MAX);
@@ -127,7 +132,8 @@ static int take_hello(struct bv_cursor *c)
 		return -EPROTO;
 	make_printable(release);
 	make_printable(arch);
-	bv_info("vm", "the guest runs Linux %s (%s)", release, arch);
+	if (sv_guest_may_log(s))
+		bv_info("vm", "the guest runs Linux %s (%s)", release, arch);
 	return 0;
 }
 
@@ -137,7 +143,7 @@ static int take_stage(struct supervisor *s, struct bv_cursor *c)
 	if (bv_cursor_end(c) < 0)
 		return -EPROTO;
 	make_printable(stage);
-	if (s->stages++ < STAGES_MAX)
+	if (sv_guest_may_log(s))
 		bv_debug("vm", "guest: %s", stage);
 	return 0;
 }
@@ -212,7 +218,7 @@ static int take_addresses(struct supervisor *s, struct bv_cursor *c)
 	if (!checked || (s->addresses && bv_streq(s->addresses, checked)))
 		return 0;
 	int r = bv_replace_file(s->guest_dir, "addresses", checked, strlen(checked), 0600, false);
-	if (r < 0)
+	if (r < 0 && sv_guest_may_log(s))
 		bv_warn("vm", "the guest's addresses cannot be written down: %s", strerror(-r));
 	free(s->addresses);
 	s->addresses = take_ptr(checked);
@@ -235,7 +241,7 @@ static int take_machine_frame(struct supervisor *s, const struct bv_frame *f)
 	struct bv_cursor c = bv_cursor_of(f);
 	int r = 0;
 	if (f->type == BV_FRAME_HELLO)
-		r = take_hello(&c);
+		r = take_hello(s, &c);
 	else if (!s->hello)
 		return -EPROTO;
 	s->hello = true;
@@ -336,7 +342,8 @@ void sv_agent_port(struct supervisor *s, bool open)
 	s->agent_open = open;
 	if (open)
 		return;
-	bv_info("vm", "the guest closed its agent's port");
+	if (sv_guest_may_log(s))
+		bv_info("vm", "the guest closed its agent's port");
 	struct bv_error err = { 0 };
 	bv_fail(&err, ECONNRESET, "the guest's agent ended");
 	sv_clients_fail(s, &err);

@@ -119,7 +119,7 @@ struct supervisor {
 	bool hello, ready;
 	bool halt_wanted, reboot_wanted; /* before `ready` */
 	bool halt_asked;          /* of its init */
-	unsigned int stages;
+	unsigned int logged;      /* lines for what the guest did; it may do it again and again */
 	int exit_code;            /* execute's, -1 */
 	char *addresses;
 	struct bv_error guest_failure; /* after READY */
@@ -180,6 +180,7 @@ int sv_agent_send(struct supervisor *s, uint16_t type, uint16_t flags, uint32_t 
 void sv_agent_drain(struct supervisor *s);           /* take what is there, before something ends */
 void sv_agent_port(struct supervisor *s, bool open); /* the guest opened or closed it */
 bool sv_agent_alive(const struct supervisor *s);
+bool sv_guest_may_log(struct supervisor *s); /* one more line; it must not fill the host's disk */
 bool sv_agent_busy(const struct supervisor *s);
 void sv_agent_init(struct supervisor *s, enum bv_frame_init what, int sig);
 void sv_agent_sizes(struct supervisor *s); /* of the terminals, those that changed */

@@ -71,7 +71,7 @@ static void on_event(void *data, const char *name, const char *reason, const cha
 		json_decref(j);
 		if (known)
 			sv_agent_port(s, is_open);
-	} else {
+	} else if (sv_guest_may_log(s)) {
 		bv_debug("vm", "QEMU: %s", name);
 	}
 }
