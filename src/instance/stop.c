@@ -218,8 +218,14 @@ static bool is_frozen(const struct bv_handle *h)
 /* What is frozen already cannot be asked to pause. */
 static int freeze_now(struct bv_handle *h, struct bv_error *err)
 {
-	int r = h->engine->pause && !is_frozen(h) ? h->engine->pause(&h->run, true, err) : 0;
-	return r < 0 ? r : bv_cgroup_freeze(h->cgroup, true, FREEZE_TIMEOUT_MS, err);
+	bool pauses = h->engine->pause && !is_frozen(h);
+	int r = pauses ? h->engine->pause(&h->run, true, err) : 0;
+	if (r < 0)
+		return r;
+	r = bv_cgroup_freeze(h->cgroup, true, FREEZE_TIMEOUT_MS, err);
+	if (r < 0 && pauses)
+		h->engine->pause(&h->run, false, NULL);
+	return r;
 }
 
 static int thaw_now(struct bv_handle *h, struct bv_error *err)
