@@ -29,7 +29,7 @@ settled() {
 
 # ---- without a bridge ----
 config '0.type = veth' '0.flags = up' '0.link = lxcbr0'
-check "the missing lxcbr0 is named" refused 'bridge "lxcbr0" \(lxc.net.0.link\) does not exist' 'start it with: lxc-net start'
+check "the missing lxcbr0 is named" refused 'bridge "lxcbr0" \(lxc.net.0.link\) does not exist' 'start it with: .*/lxc-net start'
 check "bv_net_check says the same" like "$("$driver" check "$config" 2>&1)" 'bridge "lxcbr0" .* does not exist'
 config '3.type = veth' '3.link = bvnone'
 check "another one too" refused 'bridge "bvnone" \(lxc.net.3.link\) does not exist' 'make it with: ip link add bvnone type bridge'
