@@ -16,6 +16,7 @@
 #include "instance/hold.h"
 #include "instance/log.h"
 #include "instance/monitor.h"
+#include "instance/wait.h"
 #include "sys/kernel.h"
 #include "sys/selfexec.h"
 #include "sys/title.h"
@@ -414,6 +415,11 @@ static int prepare(struct bv_monitor *m, struct bv_instance *inst, const struct 
 		return r;
 
 	r = bv_rundir_lock(&m->rd, m->lxcpath, m->name, &m->lock, err);
+	if (r == -EBUSY && bv_wait_settled(inst)) {
+		bv_rundir_close(&m->rd);
+		bv_error_clear(err);
+		r = bv_rundir_lock(&m->rd, m->lxcpath, m->name, &m->lock, err);
+	}
 	if (r == -EBUSY) {
 		enum bv_state state;
 		if (bv_instance_state(inst, &state, NULL) == 0 && state != BV_STOPPED)

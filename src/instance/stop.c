@@ -192,6 +192,10 @@ int bv_instance_stop(struct bv_instance *inst, const struct bv_stop_options *opt
 {
 	struct bv_handle h;
 	int r = bv_handle_open(&h, inst, err);
+	if (r == -ESRCH && bv_wait_settled(inst)) {
+		bv_error_clear(err);
+		r = bv_handle_open(&h, inst, err);
+	}
 	if (r == -ESRCH && options->kill && bv_wait_until(inst, is_not_starting, NULL, 0, NULL) < 0) {
 		/* It is about to have an init, unless it hangs. */
 		bool hangs = bv_wait_until(inst, is_not_starting, NULL, START_GRACE_S, NULL) < 0;

@@ -94,6 +94,22 @@ int bv_wait_until(const struct bv_instance *inst, bv_reached_fn reached, const v
 	}
 }
 
+static bool is_settled(const struct bv_run_state *st, enum bv_state effective, const void *data)
+{
+	(void)data;
+	if (effective == BV_STOPPED || effective == BV_STARTING)
+		return true;
+	autoclose int init = bv_pidfd_open_checked(st->init_pid, st->init_start);
+	return init >= 0 && bv_pidfd_wait(init, 0) < 0;
+}
+
+bool bv_wait_settled(const struct bv_instance *inst)
+{
+	enum { SETTLE_S = 30 };
+	return bv_wait_until(inst, is_settled, NULL, 0, NULL) < 0 &&
+	       bv_wait_until(inst, is_settled, NULL, SETTLE_S, NULL) == 0;
+}
+
 static bool one_of(const struct bv_run_state *st, enum bv_state effective, const void *data)
 {
 	(void)st;

@@ -144,6 +144,26 @@ check "/dev/stdout as well" is "$(lxc-start -P "$L" -n $N -p /dev/stdout)" \
 lxc-stop -P "$L" -n $N -k
 rm "$TMPDIR/full" "$TMPDIR/null"
 
+# ---- init has ended, and the monitor has not done with it ----
+monitor_of() { sed -n 's/^monitor \([0-9]*\)/\1/p' "$BIVALVE_RUN"/*/$N/state; }
+# late COMMAND...: its status, when it comes while the monitor is held up for a second
+late() {
+	lxc-start -P "$L" -n $N || return 1
+	monitor=$(monitor_of)
+	kill -STOP "$monitor"
+	kill -9 "$(lxc-info -P "$L" -n $N -pH)"
+	(sleep 1; kill -CONT "$monitor") &
+	timeout 60 "$@" >"$TMPDIR/err" 2>&1
+	late=$?
+	wait $!
+	return $late
+}
+check "a start waits for the end of the last run" late lxc-start -P "$L" -n $N
+check "and is one" is "$(cat "$TMPDIR/err")$(state)" RUNNING
+lxc-stop -P "$L" -n $N -k
+late lxc-stop -P "$L" -n $N -k
+check "after lxc-stop -k it is STOPPED" is "$(state)" STOPPED
+
 # ---- kill -9 ----
 lxc-start -P "$L" -n $N
 monitor=$(sed -n 's/^monitor \([0-9]*\)/\1/p' "$BIVALVE_RUN"/*/$N/state)
