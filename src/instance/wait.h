@@ -14,8 +14,8 @@ int bv_wait_until(const struct bv_instance *inst, bv_reached_fn reached, const v
 		  struct bv_error *err);
 
 /*
- * Where init has ended and the monitor has not done with it (it cleans up, or reboots): wait until it has, 30 s at most.
- * True when there was that to wait for, and it is over.
+ * Where init has ended and the monitor has not done with that (it cleans up, or reboots): wait until it has, 30 s at
+ * most. True when there was that to wait for, and it is over.
  */
 bool bv_wait_settled(const struct bv_instance *inst);
 

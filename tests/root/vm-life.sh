@@ -223,7 +223,7 @@ lxc-execute -P "$L" -n $N --vm -- sh -c 'exit 9' >"$TMPDIR/out" 2>&1
 check "lxc-execute: the command's code" is $? 9
 # What is printed last comes out, however fast its end: not a line is lost between the guest's console and ours.
 lines() {
-	for i in 1 2 3; do
+	for _ in 1 2 3; do
 		lxc-execute -P "$L" -n $N --vm -- seq 300 >"$TMPDIR/out" 2>/dev/null || return 1
 		is "$(tr -d '\r' <"$TMPDIR/out" | grep -cE '^[0-9]+$')" 300 || return 1
 	done

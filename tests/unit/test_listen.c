@@ -15,8 +15,9 @@ static struct bv_listen look(const char *pids, uint64_t blocked, uint64_t caught
 {
 	char status[256];
 	snprintf(status, sizeof(status),
-		 "Name:\tinit\nPid:\t4711\nNSpid:\t%s\nSigPnd:\t%016x\nSigBlk:\t%016llx\nSigIgn:\t%016x\nSigCgt:\t%016llx\n",
-		 pids, 0, (unsigned long long)blocked, 0, (unsigned long long)caught);
+		 "Name:\tinit\nPid:\t4711\nNSpid:\t%s\nSigPnd:\t0000000000000000\nSigBlk:\t%016llx\n"
+		 "SigIgn:\t0000000000000000\nSigCgt:\t%016llx\n",
+		 pids, (unsigned long long)blocked, (unsigned long long)caught);
 	return bv_listen_parse(status, call);
 }
 
