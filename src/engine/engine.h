@@ -110,7 +110,7 @@ struct bv_engine {
 	const struct bv_step *steps;
 	size_t n_steps;
 
-	/* Would init hear that it is to halt, or to reboot? One that has just begun does not. NULL: the engine waits. */
+	/* Would init hear that it is to halt, or reboot? One that has just begun does not. NULL: the engine waits. */
 	bool (*listens)(const struct bv_run *run, bool reboot);
 
 	/* Ask init to halt or to reboot (lxc.signal.*), or end it (kill). Works from pid, pidfd and config alone. */
