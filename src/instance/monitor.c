@@ -572,7 +572,10 @@ static int finish(struct bv_monitor *m, const char *target, bool keep, struct bv
 	int r = bv_finish_run(&m->rd, &m->state, &how, err);
 	for (int i = 0; i < BV_NS_COUNT; i++)
 		close_fd(&m->ns_fds[i]);
-	/* Before the run directory goes: who finds the instance stopped may start another with this rootfs at once. */
+	/*
+	 * Before the run directory goes: who finds the instance stopped may start another with this rootfs at once, and
+	 * we, or the child that removes our cgroup, may take long.
+	 */
 	if (!keep)
 		close_fd(&m->rootfs_lock);
 	return r;
@@ -652,7 +655,6 @@ int bv_monitor_run(struct bv_monitor *m, int *wait_status, struct bv_error *err)
 		r = begin_watching(m, err);
 	if (r < 0) {
 		finish(m, "stop", false, NULL);
-		close_fd(&m->rootfs_lock);
 		bv_finish_rundir(&m->rd, &m->state, true, NULL);
 		close_fd(&m->lock);
 		report(m, err);
@@ -665,8 +667,6 @@ int bv_monitor_run(struct bv_monitor *m, int *wait_status, struct bv_error *err)
 		*wait_status = watch_runs(m, err);
 		if (m->pidfile)
 			unlink(m->pidfile);
-		/* A start may come once we are seen as stopped; we, or the child that ends it, may take long. */
-		close_fd(&m->rootfs_lock);
 		bv_finish_rundir(&m->rd, &m->state, m->foreground, NULL);
 		close_fd(&m->lock);
 		close_terminal(m);
