@@ -2,15 +2,12 @@
 # Terminals: lxc-console, lxc-attach, lxc-start -F and lxc-execute on a pty, the console's log. See pty_driver.c.
 # timeout: 600
 . "${BV_SRC:-.}/tests/lib.sh"
+# shellcheck source=tests/pty.inc
+. "$BV_SRC/tests/pty.inc"
 
 L=$TMPDIR/lxc
-D=$TMPDIR/pty_driver
 R=$TMPDIR/rootfs
-# Outside of a build it is compiled here.
-cp "$BV_BUILD/tests/root/pty_driver" "$D" 2>/dev/null ||
-	${CC:-cc} -D_GNU_SOURCE -O -static -o "$D" "$BV_SRC/tests/root/pty_driver.c" 2>/dev/null ||
-	${CC:-cc} -D_GNU_SOURCE -O -o "$D" "$BV_SRC/tests/root/pty_driver.c" || skip_all "no C compiler"
-export L R D
+export L R
 
 busybox_rootfs "$R"
 cp "$D" "$R/bin/pty_driver"
@@ -36,14 +33,6 @@ END
 echo 'echo "boot is here"; echo "size $(stty size)"' >"$R/etc/boot"
 instance "$L" one "$R" "lxc.tty.max = 4" "lxc.pty.max = 64"
 
-# drive TEXT COMMAND...: the command on a terminal; the script comes on stdin
-drive() {
-	text=$1
-	shift
-	cat >"$TMPDIR/script"
-	check "$text" driven "$@"
-}
-driven() { "$D" "$@" <"$TMPDIR/script"; }
 run_dir() { echo "$BIVALVE_RUN"/*/"$1"; }
 monitor_of() { sed -n 's/^monitor \([0-9]*\)/\1/p' "$(run_dir "$1")/state"; }
 stopped() { [ "$(lxc-info -P "$L" -n "$1" -sH)" = STOPPED ]; }

@@ -2,6 +2,8 @@
 # An instance's life as a VM: start, attach, console, freeze, reboot, stop, and back to a container with its files.
 # timeout: 1200
 . "${BV_SRC:-.}/tests/lib.sh"
+# shellcheck source=tests/pty.inc
+. "$BV_SRC/tests/pty.inc"
 # shellcheck source=tests/vm.inc
 . "$BV_SRC/tests/vm.inc"
 # shellcheck source=tests/vm/jail.inc
@@ -9,11 +11,7 @@
 
 L=$TMPDIR/lxc
 N=vm$$
-D=$TMPDIR/pty_driver
 export L N
-# Outside of a build it is compiled here.
-cp "$BV_BUILD/tests/root/pty_driver" "$D" 2>/dev/null ||
-	${CC:-cc} -D_GNU_SOURCE -O -o "$D" "$BV_SRC/tests/root/pty_driver.c" || skip_all "no C compiler"
 busybox_rootfs "$TMPDIR/rootfs"
 mkdir -p "$TMPDIR/shared"
 echo from the host >"$TMPDIR/shared/file"
@@ -107,14 +105,6 @@ check "ten at once" sh -c 'for i in 1 2 3 4 5 6 7 8 9 10; do
 check_not "namespaces are refused" lxc-attach -P "$L" -n $N -s NETWORK -- true
 
 # ---- terminals ----
-# drive TEXT COMMAND...: the command on a terminal of 24 by 80; the script comes on stdin
-drive() {
-	text=$1
-	shift
-	cat >"$TMPDIR/script"
-	check "$text" driven "$@"
-}
-driven() { "$D" "$@" <"$TMPDIR/script"; }
 # size TERMINAL ROWS COLUMNS: it has that size inside, or gets it. Nobody there has it open.
 cat >"$TMPDIR/size" <<-'END'
 	for i in 1 2 3 4 5 6 7 8 9 10; do
