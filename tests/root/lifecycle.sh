@@ -151,7 +151,10 @@ late() {
 	lxc-start -P "$L" -n $N || return 1
 	monitor=$(monitor_of)
 	kill -STOP "$monitor"
-	kill -9 "$(lxc-info -P "$L" -n $N -pH)"
+	pid=$(lxc-info -P "$L" -n $N -pH)
+	kill -9 "$pid"
+	# It dies in its own time, and runs until then.
+	eventually 30 grep -q '^State:.Z' "/proc/$pid/status" || return 1
 	(sleep 1; kill -CONT "$monitor") &
 	timeout 60 "$@" >"$TMPDIR/err" 2>&1
 	late=$?
