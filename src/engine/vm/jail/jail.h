@@ -18,7 +18,7 @@
  *                the initramfs, a /dev of five nodes; a user of its own unless it serves the rootfs itself (9p); no
  *                capability; no_new_privs; its own seccomp sandbox
  *   supervisor   root, but without a network, a device or a file of the host that it could write besides those of
- *                RUN/NAME/guest; two capabilities: to end QEMU, and itself by reboot(2); no_new_privs
+ *                RUN/NAME/guest and the log; two capabilities: to end QEMU, and itself by reboot(2); no_new_privs
  *
  * Everything here runs in the supervisor before it becomes one, or in a child of it between fork and exec; nothing of
  * it is seen outside of the supervisor's mount namespace.
